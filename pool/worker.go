@@ -1,0 +1,128 @@
+package pool
+
+import "time"
+
+// State is where a worker is in its life. It only ever moves forward.
+type State int
+
+// The states of a worker.
+const (
+	Starting  State = iota // spawned, or about to be
+	Ready                  // said so, or was seen listening
+	Available              // ready for MinUptime
+	Stopping               // told to stop, or stopping by itself; drains until it exits
+)
+
+// String is the word that users see.
+func (s State) String() string {
+	switch s {
+	case Starting:
+		return "starting"
+	case Ready:
+		return "ready"
+	case Available:
+		return "available"
+	case Stopping:
+		return "stopping"
+	}
+	return "unknown"
+}
+
+// Why says what a worker is stopped or killed for.
+type Why int
+
+// The reasons to end a worker.
+const (
+	Wanted    Why = iota // it is not being ended
+	Surplus              // more of its generation than its target
+	NotReady             // not ready within StartTimeout
+	Itself               // it said STOPPING=1 by itself
+	TimedOut             // did not end within StopTimeout
+	Crowded              // more draining workers than max_draining
+	Abandoned            // the pool is ended at once
+)
+
+// String is the phrase that users see.
+func (w Why) String() string {
+	switch w {
+	case Wanted:
+		return "wanted"
+	case Surplus:
+		return "no longer wanted"
+	case NotReady:
+		return "not ready in time"
+	case Itself:
+		return "stopping by itself"
+	case TimedOut:
+		return "did not stop in time"
+	case Crowded:
+		return "too many old workers still draining"
+	case Abandoned:
+		return "stopped at once"
+	}
+	return "unknown"
+}
+
+// Worker is one row of the table.
+type Worker struct {
+	ID         ID
+	Slot       int // from 1: the lowest that was free among all living workers when it was spawned
+	Generation Generation
+	PID        int // 0 until spawned
+	State      State
+	Why        Why       // set while Stopping
+	Born       time.Time // when its Spawn was handed out
+	Since      time.Time // when it entered State
+
+	readyBy   time.Time // when Starting becomes a failure; zero: never
+	signalAt  time.Time // when the stop signal is due
+	signalled bool      // Stop was handed out, or is not needed
+	killAt    time.Time // when SIGKILL is due; zero: never
+	killed    bool      // Kill was handed out
+}
+
+// Draining reports that the worker has had its stop signal.
+func (w *Worker) draining() bool { return w.State == Stopping && w.signalled && !w.killed }
+
+// stop moves the worker to Stopping. A worker that never was ready has
+// nothing to drain for load balancers, so it gets its signal at once.
+func (w *Worker) stop(now time.Time, why Why, l Limits) {
+	delay := l.StopDelay
+	if w.State == Starting {
+		delay = 0
+	}
+	w.State, w.Since, w.Why = Stopping, now, why
+	w.signalAt = now.Add(delay)
+	if why == Itself {
+		w.signalled = true
+		w.setKill(now, l)
+	}
+}
+
+func (w *Worker) setKill(now time.Time, l Limits) {
+	if l.StopTimeout > 0 {
+		w.killAt = now.Add(l.StopTimeout)
+	}
+}
+
+// Verb is what an Action asks for.
+type Verb int
+
+// The actions.
+const (
+	Spawn Verb = iota // start a worker; answer with Spawned or SpawnFailed
+	Stop              // send the stop signal
+	Kill              // SIGKILL, the whole group
+)
+
+// String names the verb in logs and recorded stories.
+func (v Verb) String() string { return [...]string{"spawn", "stop", "kill"}[v] }
+
+// Action is one intention of the pool, handed out once.
+type Action struct {
+	Verb       Verb
+	ID         ID
+	Slot       int
+	Generation Generation
+	Why        Why // of Stop and Kill
+}
