@@ -26,7 +26,7 @@ type Phase int
 const (
 	Canary      Phase = iota // the first new workers have to become available; nothing old is touched
 	Baking                   // they are, and have to stay so for a while
-	Advancing                 // step by step
+	Advancing                // step by step
 	RollingBack              // the same way back
 	Done                     // the new generation serves
 	Undone                   // the old generation serves, as before
@@ -80,6 +80,7 @@ type Rollout struct {
 	phase    Phase
 	deadline time.Time
 	bakedAt  time.Time     // while baking: when it will be over
+	hold     int           // target of the old ones until the canaries have proved themselves
 	before   int           // workers available when it began: the way back need not reach more
 	base     pool.Failures // of the generation being gone to, when the present way began
 	why      error
@@ -91,7 +92,8 @@ type Rollout struct {
 // are not gone back to.
 func New(now time.Time, l Limits, from []pool.Generation, to pool.Generation, want int, p *pool.Pool) *Rollout {
 	r := &Rollout{limits: l, from: slices.Clone(from), to: to, want: want, base: p.Failures(to)}
-	r.before = r.old(p).Available
+	old := r.old(p)
+	r.hold, r.before = old.Wanted, old.Available
 	r.setDeadline(now)
 	return r
 }
@@ -102,8 +104,14 @@ func (r *Rollout) setDeadline(now time.Time) {
 	}
 }
 
-// SetWant follows a scale during the rollout.
-func (r *Rollout) SetWant(n int) { r.want = n }
+// SetWant follows a scale during the rollout. More is given to the old ones
+// while the new have not proved themselves; fewer waits until they have.
+func (r *Rollout) SetWant(n int) {
+	if r.hold > 0 {
+		r.hold = max(r.hold, n)
+	}
+	r.want = n
+}
 
 // Cancel turns the rollout back, on the same road as a failure. It reports
 // whether there was anything to turn.
@@ -197,9 +205,9 @@ func (r *Rollout) canaryStep() (oldTarget, newTarget int) {
 	n := min(r.limits.Canary, r.want)
 	if surge == 0 {
 		n = min(n, unavailable)
-		return r.want - n, n
+		return min(r.hold, r.want-n), n
 	}
-	return r.want, n
+	return r.hold, n
 }
 
 // gate opens the way from canary over baking to rolling. It never closes
