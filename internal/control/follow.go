@@ -1,0 +1,151 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stream is the answer to a slow call, one event a line.
+type Stream struct {
+	Change int  // the change that was asked for, 0 for Events
+	ends   bool // the change is the end of the pool
+	body   io.ReadCloser
+	lines  *bufio.Reader
+}
+
+// Next waits for an event, as such and as the line the server sent (without its
+// end). io.EOF is the end that the server made; io.ErrUnexpectedEOF and others
+// are a connection lost.
+func (s *Stream) Next() (Event, []byte, error) {
+	line, err := s.lines.ReadBytes('\n')
+	if err != nil {
+		if len(line) > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return Event{}, nil, err
+	}
+	line = bytes.TrimRight(line, "\n")
+	var e Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		return Event{}, nil, fmt.Errorf("read an event: %w", err)
+	}
+	return e, line, nil
+}
+
+// Close ends the stream; it cancels nothing.
+func (s *Stream) Close() { s.body.Close() }
+
+// Follow reads a change's stream to its verdict and hands each event to each.
+// A master that is replaced meanwhile, or dies and has a successor, only makes
+// it longer: the change is then looked up at the new one. When the pool itself
+// ends without a verdict, or ctx does, that is the error.
+func (c *Client) Follow(ctx context.Context, s *Stream, each func(Event, []byte)) (Change, error) {
+	number, ends := s.Change, s.ends
+	verdict, ok := read(s, number, each)
+	for last := time.Now(); !ok; {
+		if ctx.Err() != nil {
+			return Change{}, ctx.Err()
+		}
+		running, err := held(c.entry.Dir)
+		if err == nil && !running && ends {
+			return Change{Number: number, Kind: "stop", State: ChangeDone, Outcome: OutcomeOK, Message: "stopped"}, nil
+		}
+		if time.Since(last) >= c.patience {
+			return Change{}, Errorf(ExitFailed, "pool %s went away before change %d had a verdict", c.entry.Name, number)
+		}
+		if running {
+			var heard bool
+			verdict, ok, heard, err = c.resume(ctx, number, each)
+			if errors.Is(err, ErrNotFound) {
+				return Change{}, Errorf(ExitFailed, "pool %s no longer knows of change %d: its verdict is lost", c.entry.Name, number)
+			}
+			if heard {
+				last = time.Now()
+			}
+		}
+		if !ok {
+			select { // for a successor: nothing tells of its coming
+			case <-time.After(retry):
+			case <-ctx.Done():
+			}
+		}
+	}
+	return verdict, nil
+}
+
+// retry is how long to wait before asking again a pool whose master went away.
+const retry = 100 * time.Millisecond
+
+// resume asks a new master about a change, and follows on. It listens before it
+// asks, so that the verdict cannot fall in between.
+func (c *Client) resume(ctx context.Context, number int, each func(Event, []byte)) (verdict Change, ok, heard bool, err error) {
+	s, err := c.Events(ctx)
+	if err != nil {
+		return Change{}, false, false, err
+	}
+	defer s.Close()
+	now, err := c.Change(ctx, number)
+	if err != nil {
+		return Change{}, false, false, err
+	}
+	if now.State == ChangeDone {
+		e := Event{Time: now.Ended, Kind: "change", Change: &now}
+		if line, err := json.Marshal(e); err == nil {
+			each(e, line)
+		}
+		return now, true, true, nil
+	}
+	verdict, ok = read(s, number, each)
+	return verdict, ok, true, nil
+}
+
+// read hands on events until the one that carries the change done.
+func read(s *Stream, number int, each func(Event, []byte)) (Change, bool) {
+	for {
+		e, line, err := s.Next()
+		if err != nil {
+			return Change{}, false
+		}
+		each(e, line)
+		if e.Change != nil && e.Change.Number == number && e.Change.State == ChangeDone {
+			return *e.Change, true
+		}
+	}
+}
+
+// Gone returns a function that waits until the master that now runs has ended,
+// or ctx has. It is to be called before the master is asked to stop, so that
+// its PID cannot be another's by then.
+func (c *Client) Gone() func(ctx context.Context) error {
+	fd, err := unix.PidfdOpen(c.entry.PID, 0)
+	if err != nil {
+		return func(context.Context) error { return nil } // ended already, or of another PID namespace
+	}
+	return func(ctx context.Context) error {
+		defer unix.Close(fd)
+		ended := make(chan error, 1)
+		go func() {
+			for {
+				_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+				if !errors.Is(err, unix.EINTR) {
+					ended <- err
+					return
+				}
+			}
+		}()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Server answers on a control socket until it is closed.
+type Server struct {
+	pool    Pool
+	version string
+	limits  limits
+	http    *http.Server
+	served  chan struct{} // closed when no more connections are accepted
+}
+
+// changeHeader carries the number of a change at once, before its events.
+const changeHeader = "Fugue-Change"
+
+// Serve answers on s for pool, from goroutines of its own. version is the
+// master's. The Socket stays the caller's.
+func Serve(s *Socket, pool Pool, access Access, version string) (*Server, error) {
+	return serve(s, pool, access, version, defaultLimits)
+}
+
+func serve(s *Socket, pool Pool, access Access, version string, lim limits) (*Server, error) {
+	l, err := s.listener()
+	if err != nil {
+		return nil, err
+	}
+	sv := &Server{pool: pool, version: version, limits: lim, served: make(chan struct{})}
+	sv.http = &http.Server{
+		Handler:           sv.routes(),
+		MaxHeaderBytes:    lim.header,
+		ReadHeaderTimeout: lim.send,
+		ReadTimeout:       lim.send,
+		IdleTimeout:       lim.send,
+		ErrorLog:          log.New(io.Discard, "", 0),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, guestKey{}, c)
+		},
+	}
+	go func() {
+		defer close(sv.served)
+		sv.http.Serve(&door{UnixListener: l, access: access, limits: lim})
+	}()
+	return sv, nil
+}
+
+// Close stops accepting, lets answers under way end until ctx does, and then
+// cuts what is left. New connections queue on the Socket, for a successor.
+func (s *Server) Close(ctx context.Context) {
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close()
+	}
+	<-s.served
+}
+
+type guestKey struct{}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", s.plain(func(r *http.Request) (any, error) {
+		st, err := s.pool.Status(r.Context())
+		return st.whole(), err
+	}))
+	mux.HandleFunc("GET /version", s.plain(func(r *http.Request) (any, error) {
+		st, err := s.pool.Status(r.Context())
+		return VersionReply{Version: s.version, Pool: st.Pool}, err
+	}))
+	mux.HandleFunc("GET /changes/{n}", s.plain(func(r *http.Request) (any, error) {
+		n, err := strconv.Atoi(r.PathValue("n"))
+		if err != nil {
+			return nil, Errorf(ExitUsage, "the number of a change is a number, not %q", r.PathValue("n"))
+		}
+		c, err := s.pool.Change(r.Context(), n)
+		return c.whole(), err
+	}))
+	mux.HandleFunc("GET /events", s.stream(func(ctx context.Context, _ []byte) (Ticket, error) {
+		events, err := s.pool.Events(ctx)
+		return Ticket{Events: events}, err
+	}))
+	mux.HandleFunc("POST /reload", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		var req ReloadRequest
+		if err := decode(body, &req); err != nil {
+			return Ticket{}, err
+		}
+		return s.pool.Reload(ctx, req)
+	}))
+	mux.HandleFunc("POST /scale", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		var req struct {
+			N        *int `json:"n"`
+			Relative bool `json:"relative"`
+		}
+		if err := decode(body, &req); err != nil {
+			return Ticket{}, err
+		}
+		if req.N == nil { // nobody means to scale to zero by leaving n out
+			return Ticket{}, Errorf(ExitUsage, `the body of the request must give a number: {"n": 4} or {"n": 1, "relative": true}`)
+		}
+		return s.pool.Scale(ctx, ScaleRequest{N: *req.N, Relative: req.Relative})
+	}))
+	mux.HandleFunc("POST /cancel", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		if err := decode(body, &struct{}{}); err != nil {
+			return Ticket{}, err
+		}
+		return s.pool.Cancel(ctx)
+	}))
+	mux.HandleFunc("POST /stop", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		if err := decode(body, &struct{}{}); err != nil {
+			return Ticket{}, err
+		}
+		return s.pool.Stop(ctx)
+	}))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, http.StatusNotFound, ErrorReply{Exit: ExitUsage,
+			Error: fmt.Sprintf("no such call: %s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /stop", r.Method, r.URL.Path)})
+	})
+	return s.guard(mux)
+}
+
+// guard lets through what the guest may do, with a body of bounded size.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g, ok := r.Context().Value(guestKey{}).(*guest)
+		if !ok || g.right != everything && r.Method != http.MethodGet {
+			why := "who asks is not known"
+			if ok {
+				why = g.why
+			}
+			w.Header().Set("Connection", "close")
+			reply(w, http.StatusForbidden, ErrorReply{Error: why, Exit: ExitDenied})
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, s.limits.body)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// decode reads the optional JSON body of a request, strictly: a key misspelt
+// must not be a reload of another kind.
+func decode(body []byte, into any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = errors.New("there is more than one value")
+	}
+	return Errorf(ExitUsage, "read the body of the request: %w", err)
+}
+
+// plain answers with one JSON object.
+func (s *Server) plain(call func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := call(r)
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.send))
+		if err != nil {
+			refusal(w, err)
+			return
+		}
+		reply(w, http.StatusOK, v)
+	}
+}
+
+// stream answers with one JSON object a line for as long as it takes, each sent
+// at once. The head goes out before the first, so that the client knows that
+// it was heard.
+func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn := http.NewResponseController(w)
+		body, err := io.ReadAll(r.Body)
+		// The deadline was for sending. From here on net/http reads only to
+		// see the client leave, which a deadline would feign.
+		conn.SetReadDeadline(time.Time{})
+		var ticket Ticket
+		if err == nil {
+			ticket, err = call(r.Context(), body)
+		}
+		if err != nil {
+			conn.SetWriteDeadline(time.Now().Add(s.limits.send))
+			refusal(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/jsonl")
+		if ticket.Change != 0 {
+			w.Header().Set(changeHeader, strconv.Itoa(ticket.Change))
+		}
+		conn.Flush()
+		out := json.NewEncoder(w)
+		for {
+			select {
+			case e, ok := <-ticket.Events:
+				if !ok || out.Encode(e.whole()) != nil || conn.Flush() != nil {
+					return
+				}
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}
+}
+
+func refusal(w http.ResponseWriter, err error) {
+	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
+		reply(w, http.StatusRequestEntityTooLarge, ErrorReply{Exit: ExitUsage,
+			Error: fmt.Sprintf("the request is larger than %d bytes", tooBig.Limit)})
+		return
+	}
+	reply(w, httpStatus(err), ErrorReply{Error: err.Error(), Exit: exitOf(err)})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) // an error is the client's leaving
+}
