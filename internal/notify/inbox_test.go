@@ -18,7 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const nobody = 65534
+const (
+	nobody = 65534
+	python = "/usr/bin/python3"
+)
 
 // open listens at a fresh path that other users can reach.
 func open(t *testing.T, uid int) (*Inbox, <-chan Message) {
@@ -136,10 +139,12 @@ func TestReceivedDescriptorsAreClosed(t *testing.T) {
 			t.Fatalf("%d descriptors, %s", m.FDs, m.BadReason)
 		}
 	}
-	if now := openFDs(t); now > before+1 { // the sender's own connection
+	must(t, s.Send("END=1"))
+	next(t, messages)                      // by now the sender's copies are closed too
+	if now := openFDs(t); now > before+1 { // its connection
 		t.Errorf("%d descriptors open, %d before", now, before)
 	}
-	if got, want := i.Counts(), (Counts{Datagrams: 11, FDs: 1 + 10*maxFDs}); got != want {
+	if got, want := i.Counts(), (Counts{Datagrams: 12, FDs: 1 + 10*maxFDs}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -388,8 +393,13 @@ func run(t *testing.T, uid int, path, name string, args ...string) *exec.Cmd {
 	}
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
+	stdin, hold, err := os.Pipe() // who reads it stays alive
+	must(t, err)
+	cmd.Stdin = stdin
 	must(t, cmd.Start())
+	stdin.Close()
 	t.Cleanup(func() {
+		hold.Close()
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		cmd.Wait()
 		if t.Failed() && out.Len() > 0 {
@@ -439,7 +449,7 @@ func TestSystemdNotify(t *testing.T) {
 
 func TestLineageOfAWorkersGrandchild(t *testing.T) {
 	i, messages := open(t, -1)
-	cmd := run(t, 0, i.Path(), "sh", "-c", `setsid -w sh -c 'python3 -c "
+	cmd := run(t, 0, i.Path(), "sh", "-c", `setsid -w sh -c '/usr/bin/python3 -c "
 import os, socket
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.sendto(b\"PID=%d\" % os.getpid(), os.environ[\"NOTIFY_SOCKET\"])
@@ -488,7 +498,7 @@ func TestASenderThatIsGoneOrElsewhere(t *testing.T) {
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.sendto(b"WATCHDOG=1", os.environ["NOTIFY_SOCKET"])
 s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])`
-	cmd := run(t, 0, i.Path(), "python3", "-c", script)
+	cmd := run(t, 0, i.Path(), python, "-c", script)
 	pid := cmd.Process.Pid
 	must(t, cmd.Wait()) // the second datagram is still in the socket
 	next(t, messages)
@@ -496,13 +506,13 @@ s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])`
 		t.Errorf("gone: got %+v", m)
 	}
 	// Another user namespace, where the uid is called otherwise.
-	cmd = run(t, 0, i.Path(), "unshare", "--user", "python3", "-c", script)
+	cmd = run(t, 0, i.Path(), "unshare", "--user", python, "-c", script)
 	if m := next(t, messages); m.Fields["WATCHDOG"] != "1" || m.UID != 0 || !m.From(cmd.Process.Pid) {
 		t.Errorf("user namespace: got %+v", m)
 	}
 	next(t, messages)
 	// Another PID namespace below ours: the kernel translates.
-	cmd = run(t, 0, i.Path(), "unshare", "--pid", "--fork", "python3", "-c", script)
+	cmd = run(t, 0, i.Path(), "unshare", "--pid", "--fork", python, "-c", script)
 	if m := next(t, messages); m.Fields["WATCHDOG"] != "1" || !m.From(cmd.Process.Pid) {
 		t.Errorf("PID namespace: got %+v", m)
 	}

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"os"
 	"strconv"
-	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const maxParents = 16
@@ -40,41 +41,57 @@ func lineage(pid int) (line []int, cgroup string) {
 type stat struct{ parent, group, session int }
 
 func readStat(pid int) (stat, bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	var buf [1024]byte
+	return parseStat(readProc(pid, "stat", buf[:]))
+}
+
+// readProc is os.ReadFile without what that does for files of other kinds: it
+// is on the way of every datagram.
+func readProc(pid int, name string, buf []byte) []byte {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return stat{}, false
+		return nil
 	}
-	return parseStat(b)
+	defer unix.Close(fd)
+	n := 0
+	for n < len(buf) {
+		more, err := unix.Read(fd, buf[n:])
+		if err != nil || more == 0 {
+			break
+		}
+		n += more
+	}
+	return buf[:n]
 }
 
 // parseStat reads proc_pid_stat(5): "PID (COMMAND) STATE PPID PGRP SESSION …".
 // The command is the process's own choice and may contain anything, a closing
 // parenthesis too: the last one ends it.
 func parseStat(b []byte) (s stat, ok bool) {
-	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(f) < 4 {
-		return stat{}, false
-	}
-	for i, into := range []*int{&s.parent, &s.group, &s.session} {
-		n, err := strconv.Atoi(string(f[i+1]))
-		if err != nil || n < 0 {
-			return stat{}, false
+	into := []*int{nil, &s.parent, &s.group, &s.session}
+	for field := range bytes.FieldsSeq(b[bytes.LastIndexByte(b, ')')+1:]) {
+		if into[0] != nil {
+			n, err := strconv.Atoi(string(field))
+			if err != nil || n < 0 {
+				return stat{}, false
+			}
+			*into[0] = n
 		}
-		*into = n
+		if into = into[1:]; len(into) == 0 {
+			return s, true
+		}
 	}
-	return s, true
+	return stat{}, false
 }
 
 // readCgroup returns the "0::" line of proc_pid_cgroup, the only one that
 // counts where version 1 hierarchies are mounted beside it.
 func readCgroup(pid int) string {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(b)) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSuffix(path, "\n")
+	var buf [8192]byte
+	b := readProc(pid, "cgroup", buf[:])
+	for line := range bytes.Lines(b) {
+		if path, ok := bytes.CutPrefix(line, []byte("0::")); ok {
+			return string(bytes.TrimSuffix(path, []byte("\n")))
 		}
 	}
 	return ""
