@@ -506,13 +506,13 @@ s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])`
 		t.Errorf("gone: got %+v", m)
 	}
 	// Another user namespace, where the uid is called otherwise.
-	cmd = run(t, 0, i.Path(), "unshare", "--user", python, "-c", script)
+	cmd = run(t, 0, i.Path(), "unshare", "--user", python, "-c", script+"\nos.read(0, 1)")
 	if m := next(t, messages); m.Fields["WATCHDOG"] != "1" || m.UID != 0 || !m.From(cmd.Process.Pid) {
 		t.Errorf("user namespace: got %+v", m)
 	}
 	next(t, messages)
 	// Another PID namespace below ours: the kernel translates.
-	cmd = run(t, 0, i.Path(), "unshare", "--pid", "--fork", python, "-c", script)
+	cmd = run(t, 0, i.Path(), "unshare", "--pid", "--fork", python, "-c", script+"\nos.read(0, 1)")
 	if m := next(t, messages); m.Fields["WATCHDOG"] != "1" || !m.From(cmd.Process.Pid) {
 		t.Errorf("PID namespace: got %+v", m)
 	}
