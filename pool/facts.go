@@ -81,8 +81,10 @@ func (p *Pool) Unready(now time.Time, id ID) bool {
 	if w == nil || w.State == Stopping {
 		return false
 	}
+	p.promote(now, w)
 	if w.State != Available {
 		p.failed(now, w, Failure{})
+		w.judged = true
 	}
 	w.stop(now, Itself, p.generation(w.Generation).limits)
 	return true
@@ -114,7 +116,7 @@ func (p *Pool) Exited(now time.Time, id ID, clean bool) Fate {
 	p.promote(now, w)
 	p.remove(w)
 	switch {
-	case w.State == Stopping && (w.Why != Itself || clean):
+	case w.judged, w.State == Stopping && clean:
 		return Asked
 	case w.State == Starting, w.State == Ready:
 		p.failed(now, w, Failure{})

@@ -18,8 +18,14 @@ func (p *Pool) Next(now time.Time) (acts []Action, wake time.Time) {
 		p.cull(now, g, gen)
 	}
 	acts = p.end(now, acts)
-	for _, g := range p.Generations() {
-		acts = p.fill(now, g, acts)
+	for again := true; again; {
+		before := len(acts)
+		for _, g := range p.Generations() {
+			acts = p.fill(now, g, acts)
+		}
+		// Another generation may have taken the slot that one waited for,
+		// and the wait for the next free slot may be over already.
+		again = len(acts) > before
 	}
 	return acts, p.wake(now)
 }
@@ -90,7 +96,10 @@ func (p *Pool) end(now time.Time, acts []Action) []Action {
 	return p.thin(acts)
 }
 
-// thin kills the longest-draining workers beyond max_draining.
+// thin kills the longest-draining workers beyond max_draining, to make room
+// for those told after them. What was told in one instant, when the pool is
+// scaled down or ends, drains together: killing some of it at once would give
+// them no time at all.
 func (p *Pool) thin(acts []Action) []Action {
 	if p.maxDraining == 0 {
 		return acts
@@ -102,14 +111,15 @@ func (p *Pool) thin(acts []Action) []Action {
 		}
 	}
 	slices.SortStableFunc(draining, func(a, b *Worker) int { return a.Since.Compare(b.Since) })
-	for _, w := range draining[:max(0, len(draining)-p.maxDraining)] {
-		acts = append(acts, w.kill(Crowded))
+	for len(draining) > p.maxDraining && draining[0].Since.Before(draining[len(draining)-1].Since) {
+		acts = append(acts, draining[0].kill(Crowded))
+		draining = draining[1:]
 	}
 	return acts
 }
 
 func (w *Worker) kill(why Why) Action {
-	w.killed = true
+	w.killed, w.judged = true, true
 	return w.action(Kill, why)
 }
 

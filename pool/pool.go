@@ -29,7 +29,7 @@ type Limits struct {
 	MinUptime    time.Duration // from ready to available
 	StopDelay    time.Duration // a ready worker serves on for this long before its stop signal
 	StopTimeout  time.Duration // from stop signal to SIGKILL; 0: no limit
-	Backoff      time.Duration // wait before the third start in a row; doubles from there
+	Backoff      time.Duration // wait before the third start in a row, at least 10 ms; doubles from there
 	MaxBackoff   time.Duration // where the doubling ends; 0: nowhere
 }
 
@@ -94,7 +94,7 @@ func (p *Pool) Drop(g Generation) bool {
 
 // Generations lists those that have a target or workers, oldest first.
 func (p *Pool) Generations() []Generation {
-	var live []Generation
+	live := make([]Generation, 0, len(p.generations)+len(p.workers))
 	for g, gen := range p.generations {
 		if gen.target > 0 {
 			live = append(live, g)

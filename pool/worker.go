@@ -79,6 +79,7 @@ type Worker struct {
 	signalled bool      // Stop was handed out, or is not needed
 	killAt    time.Time // when SIGKILL is due; zero: never
 	killed    bool      // Kill was handed out
+	judged    bool      // its exit says nothing new: it was asked for, or its failure is booked
 }
 
 // Draining reports that the worker has had its stop signal.
@@ -96,7 +97,9 @@ func (w *Worker) stop(now time.Time, why Why, l Limits) {
 	if why == Itself {
 		w.signalled = true
 		w.setKill(now, l)
+		return
 	}
+	w.judged = true
 }
 
 func (w *Worker) setKill(now time.Time, l Limits) {
