@@ -2,6 +2,11 @@ package pool
 
 import "time"
 
+// leastBackoff is waited even where no backoff is wanted: a spawn that fails
+// at once (no memory, no such file) would else fail for ever in one and the
+// same instant, and the loop never come to rest.
+const leastBackoff = 10 * time.Millisecond
+
 // backoff slows the starts of a generation whose workers keep failing.
 // The first failure costs nothing: most crashes are not loops. From the
 // second in a row on, the wait doubles. Workers of one round count once,
@@ -24,10 +29,10 @@ func (b *backoff) succeeded() { *b = backoff{} }
 
 // until is the moment from which a slot may be filled again.
 func (b *backoff) until(g Generation, slot int, l Limits) time.Time {
-	if b.streak < 2 || l.Backoff <= 0 {
+	if b.streak < 2 {
 		return b.since
 	}
-	wait := l.Backoff
+	wait := max(l.Backoff, leastBackoff)
 	for i := 2; i < b.streak && wait < time.Hour; i++ {
 		wait *= 2
 		if l.MaxBackoff > 0 && wait >= l.MaxBackoff {
@@ -35,7 +40,7 @@ func (b *backoff) until(g Generation, slot int, l Limits) time.Time {
 		}
 	}
 	if l.MaxBackoff > 0 {
-		wait = min(wait, l.MaxBackoff)
+		wait = min(wait, max(l.MaxBackoff, leastBackoff))
 	}
 	return b.since.Add(jitter(wait, g, slot, b.streak))
 }
@@ -52,4 +57,11 @@ func jitter(d time.Duration, g Generation, slot, attempt int) time.Duration {
 	}
 	h ^= h >> 32
 	return d*3/4 + time.Duration(h%1024)*(d/2)/1023
+}
+
+// Failing reports that starts of g have come to nothing since one of its
+// workers last became available.
+func (p *Pool) Failing(g Generation) bool {
+	gen, ok := p.generations[g]
+	return ok && gen.backoff.streak > 0
 }
