@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -156,7 +157,7 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 	if json.Unmarshal(raw, &e) != nil || e.Error == "" {
 		return nil, Errorf(ExitFailed, "pool %s answered %s", c.entry.Name, resp.Status)
 	}
-	if e.Error == ErrNotFound.Error() {
+	if resp.StatusCode == http.StatusNotFound && strings.HasPrefix(path, "/changes/") {
 		return nil, &Error{Exit: e.Exit, Err: ErrNotFound}
 	}
 	return nil, &Error{Exit: e.Exit, Err: errors.New(e.Error)}

@@ -22,19 +22,16 @@ const (
 const maxSocketPath = 107
 
 // CheckName says what is wrong with the name of a pool. Names become parts of
-// paths, unit names and log prefixes.
+// paths, unit names and log prefixes. The rule is that of the config file.
 func CheckName(name string) error {
-	if name == "" {
-		return Errorf(ExitUsage, "the name of the pool is empty")
-	}
-	if len(name) > 64 {
-		return Errorf(ExitUsage, "the name of the pool is %d bytes long, at most 64 are allowed", len(name))
-	}
 	for i, r := range name {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_'
-		if !letter && (i == 0 || r != '-' && r != '.') {
-			return Errorf(ExitUsage, "the name of the pool is %q: letters, digits and _ are allowed, - and . after the first", name)
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("_.@-", r)) {
+			return Errorf(ExitUsage, "%q cannot be the name of a pool: letters, digits and _.@- after a letter or digit", name)
 		}
+	}
+	if name == "" || len(name) > 64 {
+		return Errorf(ExitUsage, "%q cannot be the name of a pool: it must have between 1 and 64 letters", name)
 	}
 	return nil
 }

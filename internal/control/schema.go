@@ -99,12 +99,13 @@ type Change struct {
 	State   string `json:"state"`   // waiting, running, done
 	Outcome string `json:"outcome"` // "" until done
 	Exit    int    `json:"exit"`    // the exit code for whoever asked
-	// Message is the verdict without the words that say whose and what: for a
-	// good end "generation 7 serves (4 workers, 2.3 s)", for a bad one the
-	// reason and what serves now. With Exit 78 it is one or more lines of
+	// Message is the verdict as a sentence: "generation 7 serves (4 workers,
+	// 2.3s)", "reload undone: worker 3 (pid 123) of generation 8 exited with
+	// status 1 before it was ready; generation 7 serves". Where the input was
+	// bad it can have several lines, those about a file of the form
 	// path:line:col: error: text.
 	Message string    `json:"message"`
-	Details []string  `json:"details"` // the last lines of the failed worker's stderr
+	Details []string  `json:"details"` // lines to show below it: the last of the failed worker's stderr
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended,omitzero"`
 }

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"fugue/internal/config"
+	"fugue/internal/control"
+)
+
+// checked is the answer of check for machines.
+type checked struct {
+	File   string         `json:"file"`
+	OK     bool           `json:"ok"`
+	Errors []checkedError `json:"errors"`
+}
+
+type checkedError struct {
+	Path    string `json:"path"`
+	Line    int    `json:"line"` // from 1; 0 where there is no place in the file
+	Col     int    `json:"col"`  // from 1, in bytes
+	Message string `json:"message"`
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a configuration file",
+		Long:  "Read a configuration file and its drop-ins as `fugue run` would, and exit 78 if\nanything is wrong. Nothing is started.",
+		Args:  arguments(cobra.ExactArgs(1)),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}
+	output := outputFlag(cmd)
+	cmd.RunE = action(func(_ context.Context, _ *cobra.Command, args []string) error {
+		cfg, err := config.Load(args[0], config.Options{})
+		if output.json() {
+			return a.checkedJSON(args[0], err)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.out, "%s: ok (pool %s, %s)\n", printable(args[0]), printable(cfg.Name), count(cfg.Workers, "worker"))
+		return err
+	})
+	return cmd
+}
+
+func (a *app) checkedJSON(file string, err error) error {
+	var all config.Errors
+	if err != nil && !errors.As(err, &all) {
+		return err
+	}
+	c := checked{File: file, OK: err == nil, Errors: []checkedError{}}
+	for _, e := range all {
+		c.Errors = append(c.Errors, checkedError{Path: e.Path, Line: e.Line, Col: e.Col, Message: e.Msg})
+	}
+	if err := a.printJSON(c); err != nil || c.OK {
+		return err
+	}
+	return &fault{exit: control.ExitBadInput}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

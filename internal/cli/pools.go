@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"fugue/internal/control"
+)
+
+// dial finds the pool that is meant: the one named, else the only running one.
+func (a *app) dial(args []string) (*control.Client, error) {
+	if len(args) > 0 {
+		return a.finder.Dial(args[0])
+	}
+	all, err := a.finder.Pools()
+	if err != nil {
+		return nil, err
+	}
+	var running, known []string
+	for _, e := range all {
+		known = append(known, e.Name)
+		if e.Running {
+			running = append(running, e.Name)
+		}
+	}
+	switch {
+	case len(running) == 1:
+		return a.finder.Dial(running[0])
+	case len(running) > 1:
+		return nil, control.Errorf(control.ExitUsage, "several pools are running, name one: %s", strings.Join(running, ", "))
+	case len(known) > 0:
+		return nil, control.Errorf(control.ExitNotRunning, "no pool is running (known: %s)", strings.Join(known, ", "))
+	}
+	return nil, control.Errorf(control.ExitNoPool, "no pool is running")
+}
+
+// completePools offers the names of running pools to the shell.
+func (a *app) completePools(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if all, err := a.finder.Pools(); err == nil && len(args) == 0 {
+		for _, e := range all {
+			if e.Running {
+				names = append(names, e.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
