@@ -193,6 +193,6 @@ func (c *Config) Pos(key string) Pos {
 
 // Errorf is an error at the position of a key, for what shows to be wrong only
 // later: a missing program, an address that is taken. It wraps what %w names.
-func (c *Config) Errorf(key, format string, args ...any) error {
+func (c *Config) Errorf(key, format string, args ...any) *Error {
 	return errorAt(c.Pos(key), format, args...)
 }
