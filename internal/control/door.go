@@ -107,7 +107,7 @@ func (d *door) refuse(c *net.UnixConn, status int, reply ErrorReply) {
 	go func() {
 		defer d.refusal.Add(-1)
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(min(time.Second, d.limits.send)))
+		c.SetReadDeadline(time.Now().Add(min(time.Second, d.limits.send)))
 		in := bufio.NewReader(io.LimitReader(c, d.limits.body))
 		if r, err := http.ReadRequest(in); err == nil {
 			io.Copy(io.Discard, r.Body)
@@ -116,6 +116,8 @@ func (d *door) refuse(c *net.UnixConn, status int, reply ErrorReply) {
 	}()
 }
 
+// answer sends a whole answer. It is far smaller than the buffer of a socket
+// that nothing was sent on: the write does not wait.
 func answer(c *net.UnixConn, status int, reply ErrorReply) {
 	body, _ := json.Marshal(reply) // two plain fields: cannot fail
 	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",

@@ -123,7 +123,7 @@ func (s *Server) routes() http.Handler {
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, ErrorReply{Exit: ExitUsage,
-			Error: fmt.Sprintf("no such call: %s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /stop", r.Method, r.URL.Path)})
+			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /stop", r.Method, r.URL.Path)})
 	})
 	return s.guard(mux)
 }
@@ -184,13 +184,14 @@ func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn := http.NewResponseController(w)
 		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			refusal(w, Errorf(ExitUsage, "read the request: %w", err))
+			return
+		}
 		// The deadline was for sending. From here on net/http reads only to
 		// see the client leave, which a deadline would feign.
 		conn.SetReadDeadline(time.Time{})
-		var ticket Ticket
-		if err == nil {
-			ticket, err = call(r.Context(), body)
-		}
+		ticket, err := call(r.Context(), body)
 		if err != nil {
 			conn.SetWriteDeadline(time.Now().Add(s.limits.send))
 			refusal(w, err)
