@@ -40,8 +40,11 @@ func bindError(e endpoint, err, fetchErr error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		var known *BusyError
-		if !errors.As(err, &known) {
+		switch {
+		case err == unix.EADDRINUSE:
 			err = busy(e)
+		case !errors.As(err, &known):
+			err = fmt.Errorf("bind %s %s: %w", e.network, e, err)
 		}
 		if fetchErr != nil {
 			return fmt.Errorf("%w; fetching it from there: %w", err, fetchErr)

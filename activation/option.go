@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +67,8 @@ func options(e endpoint) []option {
 		free := flag("free_bind", "FreeBind=", boundFor, unix.SOL_IP, unix.IP_FREEBIND, func(s Spec) *bool { return s.FreeBind })
 		if e.domain() == unix.AF_INET6 {
 			free = flag("free_bind", "FreeBind=", boundFor, unix.SOL_IPV6, unix.IPV6_FREEBIND, func(s Spec) *bool { return s.FreeBind })
+		}
+		if e.ip.Addr() == netip.IPv6Unspecified() {
 			list = append(list, flag("bind_ipv6_only", "BindIPv6Only=", boundFor, unix.SOL_IPV6, unix.IPV6_V6ONLY, func(s Spec) *bool {
 				switch s.BindIPv6Only {
 				case "both":
@@ -143,7 +146,8 @@ func socketChanges(l Listener, e endpoint, old *Spec, want Spec) ([]change, erro
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", o.name, err)
 		}
-		if have == value {
+		locked := bufferLock(l.FD)
+		if have == value && (locked&o.lock != 0) == (configured && o.lock != 0) {
 			continue
 		}
 		if o.fixed != "" && l.Origin == Systemd {
@@ -151,7 +155,6 @@ func socketChanges(l Listener, e endpoint, old *Spec, want Spec) ([]change, erro
 		} else if o.fixed != "" {
 			return nil, fmt.Errorf("%s of %s: %s", o.name, l.Address, o.fixed)
 		}
-		locked := bufferLock(l.FD)
 		undo := func() error {
 			err := o.set(l.FD, have)
 			setBufferLock(l.FD, o.lock, locked)

@@ -24,7 +24,9 @@ func bindUnix(e endpoint, s Spec, ours map[uint64]bool) (fd int, id fileID, err 
 	var file fileID
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, removePath(e.path, file))
+			if e := removePath(e.path, file); e != nil {
+				err = errors.Join(err, e)
+			}
 			unix.Close(sock)
 		}
 	}()
@@ -33,6 +35,11 @@ func bindUnix(e endpoint, s Spec, ours map[uint64]bool) (fd int, id fileID, err 
 		return -1, fileID{}, err
 	}
 	if !e.abstract() {
+		unlock, err := lockPath(e.path)
+		if err != nil {
+			return -1, fileID{}, err
+		}
+		defer unlock()
 		// The path gets the mode of the socket's own inode (af_unix.c): closed
 		// to all until owner and mode are right.
 		if err := unix.Fchmod(sock, 0); err != nil {
@@ -70,10 +77,37 @@ func bindUnix(e endpoint, s Spec, ours map[uint64]bool) (fd int, id fileID, err 
 	return sock, file, nil
 }
 
-// clearStale removes a socket file that leads nowhere. Everything is judged on
-// a handle of the file, never on its name, and the file is renamed before it
-// is removed: should another process put a live socket there in between, that
-// one is seen for what it is and put back.
+// lockPath keeps other fugues from binding the path until unlock: of two that
+// clear a stale one, the second would otherwise remove the first's new socket.
+// It does not wait, because who finds it locked has come too late anyway. A
+// lock file that a killed process left is used and removed by the next.
+func lockPath(path string) (unlock func(), err error) {
+	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".fugue-lock")
+	for {
+		fd, err := unix.Open(name, unix.O_CREAT|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock the path: %w", err)
+		}
+		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			unix.Close(fd)
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fmt.Errorf("%w: another process is binding it right now", unix.EADDRINUSE)
+			}
+			return nil, fmt.Errorf("lock the path: %w", err)
+		}
+		var held, named unix.Stat_t
+		if err := unix.Fstat(fd, &held); err == nil && unix.Lstat(name, &named) == nil && held.Dev == named.Dev && held.Ino == named.Ino {
+			return func() { unix.Unlink(name); unix.Close(fd) }, nil
+		}
+		unix.Close(fd) // the file of a holder that was just done
+	}
+}
+
+// clearStale removes a socket file that leads nowhere; the path is locked.
+// Programs that do not know the lock are reckoned with too: all is judged on a
+// handle of the file, never on its name, and the file is renamed before it is
+// removed. Should a live socket have come there in between, it is seen for what
+// it is and put back.
 func clearStale(e endpoint, ours map[uint64]bool) error {
 	h, err := unix.Open(e.path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {

@@ -3,6 +3,7 @@ package activation
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -37,8 +38,8 @@ type Spec struct {
 	// whole seconds.
 	DeferAccept time.Duration
 
-	// BindIPv6Only is "default" (or empty: net.ipv6.bindv6only decides),
-	// "both" or "ipv6-only"; fixed once bound.
+	// BindIPv6Only, for [::], is "default" (or empty: net.ipv6.bindv6only
+	// decides), "both" or "ipv6-only"; fixed once bound.
 	BindIPv6Only string
 
 	// ReceiveBuffer and SendBuffer are in bytes. Beyond net.core.rmem_max and
@@ -124,7 +125,7 @@ func (s Spec) misplaced(e endpoint) (errs []error) {
 		{"keep_alive", s.KeepAlive != nil, e.network == "tcp", "TCP"},
 		{"reuse_port", s.ReusePort != nil, e.path == "", "TCP and UDP"},
 		{"free_bind", s.FreeBind != nil, e.path == "", "TCP and UDP"},
-		{"bind_ipv6_only", s.BindIPv6Only != "", e.path == "" && e.ip.Addr().Is6(), "IPv6 addresses"},
+		{"bind_ipv6_only", s.BindIPv6Only != "", e.ip.Addr() == netip.IPv6Unspecified(), "all addresses ([::])"},
 		{"mode", s.Mode != 0, path, "unix socket paths"},
 		{"user", s.User != "", path, "unix socket paths"},
 		{"group", s.Group != "", path, "unix socket paths"},
