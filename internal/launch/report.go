@@ -1,0 +1,50 @@
+package launch
+
+import "syscall"
+
+// The report is one byte 'x' written as the last thing before the exec, and
+// for a step that fails 'f', the errno as four bytes, and the step's name. The
+// exec closes the pipe; so does a death. Only the byte tells the two apart.
+const (
+	executing = 'x'
+	failed    = 'f'
+)
+
+// maxReport keeps a report within one atomic write to a pipe (PIPE_BUF).
+const maxReport = 4096 - 8
+
+// A Report is what a shim had to say until its end of the pipe was closed.
+type Report struct {
+	// Reached: every step before the exec was done. Without it and without a
+	// Step the shim died first, of a signal for instance.
+	Reached bool
+	// Step is the step that failed, in words; "" for none.
+	Step  string
+	Errno syscall.Errno
+}
+
+// ParseReport reads the whole contents of the report pipe.
+func ParseReport(b []byte) Report {
+	var r Report
+	if len(b) > 0 && b[0] == executing {
+		r.Reached, b = true, b[1:]
+	}
+	if len(b) >= 5 && b[0] == failed {
+		r.Errno = syscall.Errno(uint32(b[1]) | uint32(b[2])<<8 | uint32(b[3])<<16 | uint32(b[4])<<24)
+		r.Step = string(b[5:])
+	}
+	return r
+}
+
+func encodeFailure(step string, errno syscall.Errno) []byte {
+	b := []byte{failed, byte(errno), byte(errno >> 8), byte(errno >> 16), byte(errno >> 24)}
+	return append(b, step[:min(len(step), maxReport)]...)
+}
+
+// fail reports a step and ends the process as a shell does for a command that
+// it could not run.
+func fail(report int, step string, errno syscall.Errno) {
+	b := encodeFailure(step, errno)
+	_, _ = syscall.Write(report, b)
+	syscall.Exit(127)
+}

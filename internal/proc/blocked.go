@@ -1,0 +1,84 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// runtimeSignals belong to the Go runtime, or to nobody.
+var runtimeSignals = []unix.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
+	unix.SIGSTKFLT, unix.SIGCHLD, unix.SIGPROF, unix.SIGURG, unix.SIGSYS, unix.SIGKILL, unix.SIGSTOP}
+
+// EnsureBlocked returns if this process was born with the signals blocked, as
+// signalfd(2) needs it in every thread. Otherwise it blocks them and executes
+// the running image anew, with the same arguments and environment, as the same
+// process: a Go process that blocks signals later has threads that take them,
+// and loses them at an exec. It belongs at the very start of a program, before
+// anything is open that an exec would close. HUP, INT, QUIT, ABRT and TERM may
+// be in the set and are passed over: Go cannot block them, see Signals.
+func EnsureBlocked(signals []unix.Signal) error {
+	want := unix.Sigset_t{}
+	for _, sig := range signals {
+		if slices.Contains(runtimeSignals, sig) {
+			return fmt.Errorf("block %s: the Go runtime needs it or nobody can", signalName(sig))
+		}
+		if !isCaught(sig) {
+			want = union(want, sigset(sig))
+		}
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := unix.Sigset_t{}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &want, &before); err != nil {
+		return fmt.Errorf("block signals: %w", err)
+	}
+	if union(want, before) == before {
+		return nil
+	}
+	err := syscall.Exec(image(), os.Args, os.Environ())
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	return fmt.Errorf("start anew with signals blocked: %w", err)
+}
+
+// image is the running binary, by its own path where it still has it: a
+// process started as /proc/self/exe is called "exe" in every list and log.
+func image() string {
+	const self = "/proc/self/exe"
+	path, err := os.Readlink(self)
+	if err != nil || strings.HasSuffix(path, " (deleted)") {
+		return self
+	}
+	return path
+}
+
+func sigset(sig unix.Signal) (s unix.Sigset_t) {
+	s.Val[(sig-1)/64] = 1 << ((sig - 1) % 64)
+	return s
+}
+
+func union(a, b unix.Sigset_t) unix.Sigset_t {
+	for i := range a.Val {
+		a.Val[i] |= b.Val[i]
+	}
+	return a
+}
+
+func fullSet() (s unix.Sigset_t) {
+	for i := range s.Val {
+		s.Val[i] = ^uint64(0)
+	}
+	return s
+}
+
+func signalName(sig unix.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", int(sig))
+}

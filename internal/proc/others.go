@@ -1,0 +1,146 @@
+package proc
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Strangers are the processes of our own cgroup (version 2) and those below
+// it, without self: under systemd what an earlier master of the same unit has
+// left. The root of a hierarchy or of a cgroup namespace is no unit: there it
+// finds none, as everything would be one.
+func Strangers(self int) ([]int, error) {
+	dir, err := ownCgroup()
+	if err != nil || dir == "" {
+		return nil, err
+	}
+	var pids []int
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // a cgroup that went away
+			return nil
+		}
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		f, err := os.Open(filepath.Join(path, "cgroup.procs"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		pids = append(pids, readPIDs(f)...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the processes of our cgroup: %w", err)
+	}
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == self }), nil
+}
+
+// ownCgroup is the directory of our cgroup, "" for a root.
+func ownCgroup() (string, error) {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", fmt.Errorf("find our cgroup: %w", err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", fmt.Errorf("find our cgroup: %w", err)
+	}
+	return cgroupDir(string(own), string(mounts)), nil
+}
+
+// cgroupDir reads the line of version 2, "0::/path", of proc_pid_cgroup(5);
+// hosts that use version 1 beside it have others. proc_pid_mountinfo(5) says
+// where that hierarchy, or a part of it, is mounted.
+func cgroupDir(own, mountinfo string) string {
+	var path string
+	for line := range strings.Lines(own) {
+		if p, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			path = p
+		}
+	}
+	if path == "" || path == "/" {
+		return ""
+	}
+	for line := range strings.Lines(mountinfo) {
+		fields, rest, _ := strings.Cut(line, " - ")
+		f := strings.Fields(fields)
+		if len(f) < 5 || !strings.HasPrefix(rest, "cgroup2 ") {
+			continue
+		}
+		root, dir := unescape(f[3]), unescape(f[4])
+		below, ok := strings.CutPrefix(path, strings.TrimSuffix(root, "/"))
+		if ok && strings.HasPrefix(below, "/") {
+			return filepath.Join(dir, below)
+		}
+	}
+	return ""
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// readPIDs reads one number a line. A process outside our PID namespace is
+// shown as 0.
+func readPIDs(r io.Reader) []int {
+	var pids []int
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		if pid, err := strconv.Atoi(lines.Text()); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// FetchSocket duplicates a descriptor of another process, see pidfd_getfd(2):
+// it needs the right to ptrace that process. The new descriptor is
+// close-on-exec.
+func FetchSocket(pid, fd int) (int, error) {
+	p, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	defer unix.Close(p)
+	got, err := unix.PidfdGetfd(p, fd, 0)
+	if err != nil {
+		return -1, fmt.Errorf("fetch descriptor %d of process %d: %w", fd, pid, err)
+	}
+	return got, nil
+}
+
+// A Holder is a process that has a socket open, and where.
+type Holder struct{ PID, FD int }
+
+// HoldersOf finds who of pids holds the socket with that inode, in their
+// order. Processes that are gone or may not be looked into are left out.
+func HoldersOf(inode uint64, pids []int) []Holder {
+	want := "socket:[" + strconv.FormatUint(inode, 10) + "]"
+	var found []Holder
+	for _, pid := range pids {
+		dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if to, err := os.Readlink(dir + "/" + e.Name()); err == nil && to == want {
+				if fd, err := strconv.Atoi(e.Name()); err == nil {
+					found = append(found, Holder{pid, fd})
+				}
+			}
+		}
+	}
+	return found
+}

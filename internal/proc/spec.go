@@ -1,0 +1,77 @@
+package proc
+
+import (
+	"fmt"
+	"syscall"
+
+	"fugue/internal/launch"
+)
+
+// A Spec is what a child starts with.
+type Spec struct {
+	Plan launch.Plan
+	// Name appears in process lists until the command is executed, as
+	// "fugue: starting NAME".
+	Name string
+	// Stdin, Stdout and Stderr are raw descriptors; -1 is /dev/null. None of
+	// them, nor Files, is closed or changed: not O_NONBLOCK either, which
+	// belongs to the description that all workers share.
+	Stdin, Stdout, Stderr int
+	// Files become descriptors 3, 4, … of the child.
+	Files []int
+	// CgroupFD is the directory of a cgroup (version 2) in which the child is
+	// born and that is the child's alone: whoever is in it at the child's end
+	// is killed. -1: the master's cgroup. It may be closed after Start.
+	CgroupFD int
+}
+
+// An Exit is how a process ended.
+type Exit struct {
+	Code   int            // exit status, if Signal is 0
+	Signal syscall.Signal // the signal it died of
+	Core   bool           // a core was dumped
+	// Unknown: the process was not our child and the kernel does not tell
+	// (PIDFD_GET_INFO with exit information is Linux 6.15).
+	Unknown bool
+}
+
+// String is the exit in words, as in "exit status 1" or
+// "killed by SIGSEGV (core dumped)".
+func (e Exit) String() string {
+	switch {
+	case e.Unknown:
+		return "unknown"
+	case e.Signal == 0:
+		return fmt.Sprintf("exit status %d", e.Code)
+	case e.Core:
+		return fmt.Sprintf("killed by %s (core dumped)", signalName(e.Signal))
+	}
+	return "killed by " + signalName(e.Signal)
+}
+
+// Success reports an exit status of 0.
+func (e Exit) Success() bool { return e == Exit{} }
+
+// A LaunchError says which step on the way to the user's command failed.
+type LaunchError struct {
+	// Step is in words, as in "execute /srv/web/server".
+	Step string
+	// Errno is 0 if the child ended before any step could fail, of a signal
+	// for instance: its Exit then says more.
+	Errno syscall.Errno
+}
+
+func (e *LaunchError) Error() string {
+	if e.Errno == 0 {
+		return e.Step
+	}
+	return e.Step + ": " + e.Errno.Error()
+}
+
+// Unwrap gives the errno, so that errors.Is(err, fs.ErrNotExist) works.
+func (e *LaunchError) Unwrap() error {
+	if e.Errno == 0 {
+		return nil
+	}
+	return e.Errno
+}
