@@ -52,9 +52,13 @@ func (d Drain) Serve(srv *http.Server) error {
 		return err
 	}
 	conns := watch(srv)
+	serve := srv.Serve
+	if srv.TLSConfig != nil { // asked here: the first Serve fills it in, for HTTP/2
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
 	ended := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { ended <- serveOn(srv, l) }()
+		go func() { ended <- serve(l) }()
 	}
 	ready := d.Ready
 	if ready == nil {
@@ -123,11 +127,4 @@ func listenersFor(srv *http.Server) ([]net.Listener, error) {
 		return nil, err
 	}
 	return []net.Listener{l}, nil
-}
-
-func serveOn(srv *http.Server, l net.Listener) error {
-	if srv.TLSConfig != nil {
-		return srv.ServeTLS(l, "", "")
-	}
-	return srv.Serve(l)
 }

@@ -282,8 +282,10 @@ func TestUnixSocketFileSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	w := start(t, []*os.File{f})
+	other, otherFile := tcp(t) // both are served
+	w := start(t, []*os.File{f, otherFile})
 	accepted(t, l.Addr())
+	accepted(t, other.Addr())
 	w.term(t)
 	w.wantExit(t, 0)
 	if _, err := os.Stat(filepath.Join(dir, "s")); err != nil {

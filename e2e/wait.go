@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// WaitState returns when the unit's ActiveState or SubState is one of states
+// ("active", "failed", "stop-sigterm").
+func (sb *Sandbox) WaitState(unit string, states ...string) {
+	sb.t.Helper()
+	last := ""
+	sb.waitChange("the state of "+unit, &last, func() bool {
+		last = sb.Do("systemctl", "show", "-P", "ActiveState", "-P", "SubState", unit)
+		for _, have := range strings.Fields(last) {
+			for _, want := range states {
+				if have == want {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// WaitShow returns when the property of the unit is value.
+func (sb *Sandbox) WaitShow(unit, property, value string) {
+	sb.t.Helper()
+	last := ""
+	sb.waitChange(property+" of "+unit, &last, func() bool {
+		last = sb.Show(unit, property)
+		return last == value
+	})
+}
+
+// waitChange looks whenever systemd signals that something of a unit changed.
+func (sb *Sandbox) waitChange(what string, last *string, look func() bool) {
+	sb.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	defer cancel()
+	changes := sb.changes(ctx)
+	for range changes { // the first comes when the listener is connected
+		if look() {
+			return
+		}
+	}
+	sb.t.Fatalf("wait for %s: it is %q after %v", what, *last, guard)
+}
+
+// changes ticks at every signal of systemd until ctx ends, never more than one
+// ahead. It listens on systemd's private socket, where every peer is told
+// unasked, but only peers that it can see: hence a process in its PID namespace.
+func (sb *Sandbox) changes(ctx context.Context) <-chan struct{} {
+	sb.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		sb.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "/usr/bin/nsenter", "-t", strconv.Itoa(sb.pid), "-p", "--", self, sb.Path("/run/systemd/private"))
+	endWithChildren(cmd)
+	cmd.Env = selfEnv("changes")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		sb.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		sb.t.Fatal(err)
+	}
+	ticks := make(chan struct{}, 1)
+	go func() {
+		defer close(ticks)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			select {
+			case ticks <- struct{}{}:
+			default: // one tick is waiting already
+			}
+		}
+		_ = cmd.Wait() // killed when ctx ended
+	}()
+	return ticks
+}
+
+// printChanges writes a line for every signal on systemd's private socket, and
+// one whenever it is connected, which after a daemon-reexec is anew.
+func printChanges(path string, out io.Writer) int {
+	for {
+		conn := dialUntil(path, guard)
+		if conn == nil {
+			return 1
+		}
+		bus, err := dbus.NewConn(conn)
+		if err != nil {
+			conn.Close()
+			continue
+		}
+		signals := make(chan *dbus.Signal, 1024) // beyond it they are dropped; one is as good as many
+		bus.Signal(signals)
+		if bus.Auth([]dbus.Auth{dbus.AuthExternal("0")}) == nil {
+			for open := true; open; {
+				if _, err := fmt.Fprintln(out, "changed"); err != nil {
+					return 0
+				}
+				select {
+				case _, open = <-signals:
+				case <-bus.Context().Done():
+					open = false
+				}
+			}
+		}
+		bus.Close()
+	}
+}
+
+// dialUntil connects to systemd's own socket. During a daemon-reexec that is
+// refused for some 100 ms, and no event tells the end of it, hence the retries.
+func dialUntil(path string, patience time.Duration) net.Conn {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		conn, err := net.Dial("unix", path)
+		if err == nil {
+			return conn
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	return nil
+}
+
+// DaemonReexec replaces systemd by itself and returns when it answers again.
+func (sb *Sandbox) DaemonReexec() {
+	sb.t.Helper()
+	sb.Do("systemctl", "daemon-reexec")
+	conn := dialUntil(sb.Path("/run/systemd/private"), guard)
+	if conn == nil {
+		sb.t.Fatalf("systemd does not come back in %v", guard)
+	}
+	conn.Close()
+}
