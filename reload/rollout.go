@@ -81,7 +81,7 @@ type Rollout struct {
 	deadline time.Time
 	bakedAt  time.Time     // while baking: when it will be over
 	hold     int           // target of the old ones until the canaries have proved themselves
-	before   int           // workers available when it began: the way back need not reach more
+	before   int           // the most old workers that were ready while it advanced: the way back has to reach as many
 	base     pool.Failures // of the generation being gone to, when the present way began
 	why      error
 	stuck    error
@@ -92,8 +92,7 @@ type Rollout struct {
 // are not gone back to.
 func New(now time.Time, l Limits, from []pool.Generation, to pool.Generation, want int, p *pool.Pool) *Rollout {
 	r := &Rollout{limits: l, from: slices.Clone(from), to: to, want: want, base: p.Failures(to)}
-	old := r.old(p)
-	r.hold, r.before = old.Wanted, old.Available
+	r.hold = r.old(p).Wanted
 	r.setDeadline(now)
 	return r
 }
@@ -171,6 +170,7 @@ func (r *Rollout) advance(now time.Time, p *pool.Pool) {
 		return
 	}
 	to := p.Count(r.to)
+	r.before = max(r.before, r.old(p).Ready)
 	r.gate(now, to)
 	if r.phase != Advancing {
 		oldTarget, newTarget := r.canaryStep()
@@ -199,11 +199,12 @@ func (r *Rollout) trouble(now time.Time, p *pool.Pool) error {
 
 // canaryStep is how far the two may go before the canaries have proved
 // themselves. They come on top of max_surge if they are more; only where no
-// surge is allowed at all do they take the place of old ones.
+// surge is allowed at all do they take the place of old ones. Of no workers
+// a share is nothing, and no word on whether surge is allowed.
 func (r *Rollout) canaryStep() (oldTarget, newTarget int) {
 	surge, unavailable := r.limits.Strategy.bounds(r.want)
 	n := min(r.limits.Canary, r.want)
-	if surge == 0 {
+	if surge == 0 && r.want > 0 {
 		n = min(n, unavailable)
 		return min(r.hold, r.want-n), n
 	}
@@ -224,14 +225,18 @@ func (r *Rollout) gate(now time.Time, to pool.Count) {
 	if r.phase == Canary {
 		r.phase, r.bakedAt = Baking, now.Add(r.limits.Bake)
 	}
-	if !now.Before(r.bakedAt) {
+	if !now.Before(r.bakedAt) || proven == 0 {
 		r.phase = Advancing
 	}
 }
 
-// turn begins the way back.
+// turn begins the way back. Where nothing was taken from the old ones there
+// is nothing to wait for, however they are.
 func (r *Rollout) turn(now time.Time, p *pool.Pool) {
 	r.phase = RollingBack
+	if r.old(p).Wanted >= r.hold {
+		r.before = 0
+	}
 	r.base = p.Failures(r.from[0])
 	r.setDeadline(now)
 }
@@ -275,11 +280,4 @@ func (r *Rollout) old(p *pool.Pool) pool.Count {
 
 // setOld moves the targets of what is being left: leftovers go first, and
 // only the first generation is ever brought back.
-func (r *Rollout) setOld(p *pool.Pool, n int) {
-	for _, g := range r.from[1:] {
-		keep := min(p.Target(g), max(0, n-p.Target(r.from[0])))
-		p.SetTarget(g, keep)
-		n -= keep
-	}
-	p.SetTarget(r.from[0], n)
-}
+func (r *Rollout) setOld(p *pool.Pool, n int) { Share(p, r.from, n) }
