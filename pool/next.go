@@ -18,16 +18,17 @@ func (p *Pool) Next(now time.Time) (acts []Action, wake time.Time) {
 		p.cull(now, g, gen)
 	}
 	acts = p.end(now, acts)
+	live := p.Generations()
 	for again := true; again; {
 		before := len(acts)
-		for _, g := range p.Generations() {
+		for _, g := range live {
 			acts = p.fill(now, g, acts)
 		}
 		// Another generation may have taken the slot that one waited for,
 		// and the wait for the next free slot may be over already.
 		again = len(acts) > before
 	}
-	return acts, p.wake(now)
+	return acts, p.wake(now, live)
 }
 
 // promote makes a worker available that has been ready for long enough.
@@ -162,7 +163,7 @@ func (p *Pool) freeSlot() int {
 }
 
 // wake is the earliest moment at which the table changes by time alone.
-func (p *Pool) wake(now time.Time) time.Time {
+func (p *Pool) wake(now time.Time, live []Generation) time.Time {
 	var wake time.Time
 	sooner := func(t time.Time) {
 		if t.After(now) && (wake.IsZero() || t.Before(wake)) {
@@ -182,7 +183,7 @@ func (p *Pool) wake(now time.Time) time.Time {
 			sooner(w.killAt)
 		}
 	}
-	for _, g := range p.Generations() {
+	for _, g := range live {
 		if gen := p.generation(g); p.missing(g) > 0 {
 			sooner(gen.backoff.until(g, p.freeSlot(), gen.limits))
 		}

@@ -12,6 +12,8 @@ type Event struct {
 	Kind string
 	Proc *Proc // nil: Text says it all
 	Text string
+
+	Old, New int // of Kind "targets": how many are wanted of what is left, and of what is gone to
 }
 
 func (w *World) note(e Event) {
@@ -22,10 +24,17 @@ func (w *World) note(e Event) {
 // Note records what somebody else did.
 func (w *World) Note(text string) { w.note(Event{Text: text}) }
 
+// NoteTargets records a step of a rollout.
+func (w *World) NoteTargets(phase string, before, after int) {
+	w.note(Event{Kind: "targets", Text: phase, Old: before, New: after})
+}
+
 // String is the line in a recorded story.
 func (e Event) String() string {
 	at := fmt.Sprintf("%-8v", e.At.Round(time.Millisecond))
 	switch {
+	case e.Kind == "targets":
+		return fmt.Sprintf("%s%s: %d old, %d new", at, e.Text, e.Old, e.New)
 	case e.Proc == nil:
 		return at + e.Text
 	case e.Kind == "spawn":

@@ -179,6 +179,11 @@ func (w *World) checkQuiet() {
 	if !w.wake.IsZero() && !w.wake.After(w.Now) {
 		w.Break("wake", "it wants to be woken %v ago", w.Now.Sub(w.wake))
 	}
+	if w.SteerWake != nil {
+		if t := w.SteerWake(); !t.IsZero() && !t.After(w.Now) {
+			w.Break("wake", "the steering wants to be woken %v ago", w.Now.Sub(t))
+		}
+	}
 	by := func(t time.Time, p *Proc, what string) {
 		if !t.After(w.Now) || w.wake.IsZero() || w.wake.After(t) {
 			w.Break("wake", "#%d %s at %v, and the pool wants to be woken %v from now", p.ID, what, t.Sub(w.begun), w.wake.Sub(w.Now))

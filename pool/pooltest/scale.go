@@ -3,6 +3,7 @@ package pooltest
 import (
 	"flag"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"testing"
 
@@ -33,6 +34,8 @@ func Random(t *testing.T, n int, property func(*rapid.T)) {
 		t.Cleanup(func() { _ = set.Value.Set(set.DefValue) })
 	}
 	_ = flag.Set("rapid.nofailfile", "true") // the seed is enough, and testdata stays as it is
+	before := debug.SetGCPercent(800) // millions of small worlds
+	t.Cleanup(func() { debug.SetGCPercent(before) })
 	for _, half := range []string{"a", "b"} {
 		t.Run(half, func(t *testing.T) {
 			t.Parallel()

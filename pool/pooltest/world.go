@@ -96,7 +96,7 @@ type World struct {
 // New makes an empty world.
 func New(t TB) *World {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return &World{TB: t, Pool: pool.New(), Now: start, begun: start}
+	return &World{TB: t, Pool: pool.New(), Now: start, begun: start, History: make([]Event, 0, 128)}
 }
 
 // Since is the age of the world.
