@@ -31,7 +31,7 @@ func (w *World) NoteTargets(phase string, before, after int) {
 
 // String is the line in a recorded story.
 func (e Event) String() string {
-	at := fmt.Sprintf("%-8v", e.At.Round(time.Millisecond))
+	at := fmt.Sprintf("%-8v ", e.At.Round(time.Millisecond))
 	switch {
 	case e.Kind == "targets":
 		return fmt.Sprintf("%s%s: %d old, %d new", at, e.Text, e.Old, e.New)

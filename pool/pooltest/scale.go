@@ -34,7 +34,7 @@ func Random(t *testing.T, n int, property func(*rapid.T)) {
 		t.Cleanup(func() { _ = set.Value.Set(set.DefValue) })
 	}
 	_ = flag.Set("rapid.nofailfile", "true") // the seed is enough, and testdata stays as it is
-	before := debug.SetGCPercent(800) // millions of small worlds
+	before := debug.SetGCPercent(800)        // millions of small worlds
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	for _, half := range []string{"a", "b"} {
 		t.Run(half, func(t *testing.T) {
