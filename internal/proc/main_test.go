@@ -28,6 +28,8 @@ func worker(role string) {
 	switch role {
 	case "reborn":
 		reborn()
+	case "strangers":
+		strangers()
 	case "closing":
 		closing()
 	}
