@@ -2,6 +2,8 @@ package reload_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"fugue/pool"
@@ -23,6 +25,7 @@ type operator struct {
 	why     error
 	stuck   error
 	scaling bool // fewer or more are just being asked for
+	aloud   bool // a story is told: verdicts are part of it, and so are accidents
 
 	seen  seen
 	rules rules
@@ -79,6 +82,7 @@ func (o *operator) scale(n int) {
 		o.roll.SetWant(n)
 	} else {
 		reload.Share(o.Pool, o.serving, n)
+		o.serve(o.serving)
 	}
 	o.Settle()
 }
@@ -116,6 +120,28 @@ func (o *operator) steer() bool {
 	return changed
 }
 
+// verdict puts into words how a rollout ended.
+func (o *operator) verdict() {
+	switch {
+	case o.stuck != nil:
+		o.Note(fmt.Sprintf("verdict: %v; then %v", o.why, o.stuck))
+	case o.why != nil:
+		o.Note(fmt.Sprintf("verdict: %v", o.why))
+	}
+}
+
+// serve keeps those that have something to serve with, and the first.
+func (o *operator) serve(all []pool.Generation) {
+	o.serving = nil
+	for i, g := range all {
+		if i == 0 || o.Pool.Target(g) > 0 {
+			o.serving = append(o.serving, g)
+		}
+	}
+	// The one that most are of is the one to go back to.
+	slices.SortStableFunc(o.serving, func(a, b pool.Generation) int { return o.Pool.Target(b) - o.Pool.Target(a) })
+}
+
 func (o *operator) wanted(all []pool.Generation) (n int) {
 	for _, g := range all {
 		n += o.Pool.Target(g)
@@ -126,26 +152,16 @@ func (o *operator) wanted(all []pool.Generation) (n int) {
 func (o *operator) over() {
 	o.why, o.stuck = o.roll.Why(), o.roll.WhyStuck()
 	o.checkOver()
-	before := o.serving
+	if o.aloud {
+		o.verdict()
+	}
 	switch o.phase {
 	case reload.Done:
 		o.serving = []pool.Generation{o.to.Number}
 	case reload.Undone:
-		o.serving = nil
+		o.serve(o.serving)
 	case reload.Stuck:
-		o.serving = nil
-		if o.Pool.Target(o.to.Number) > 0 {
-			o.serving = []pool.Generation{o.to.Number}
-		}
-	}
-	if o.phase != reload.Done {
-		var kept []pool.Generation
-		for i, g := range before {
-			if i == 0 || o.Pool.Target(g) > 0 {
-				kept = append(kept, g)
-			}
-		}
-		o.serving = append(kept, o.serving...)
+		o.serve(append(o.serving, o.to.Number))
 	}
 	o.roll = nil
 }

@@ -186,7 +186,7 @@ func (o *operator) checkOver() {
 		}
 		o.rules.stuck = true
 	}
-	if o.phase != reload.Done && good && o.rules.faults == 0 {
+	if o.phase != reload.Done && good && o.rules.faults == 0 && !o.aloud {
 		o.Break("good", "a good release is %v, because: %v", o.phase, o.why)
 	}
 }

@@ -1,0 +1,63 @@
+package pool_test
+
+import (
+	"testing"
+
+	"fugue/pool/pooltest"
+)
+
+// TestMutants breaks one rule after the other in a copy of the code, and
+// looks whether the random runs notice. A mutant that survives means that a
+// promise is not checked.
+func TestMutants(t *testing.T) {
+	pooltest.Mutants(t, []pooltest.Mutant{
+		{
+			Name: "the oldest are stopped first", Rule: "cull",
+			File: "next.go", Old: "return int(b.ID - a.ID)", New: "return int(a.ID - b.ID)",
+		},
+		{
+			Name: "the ready are stopped first", Rule: "cull",
+			File: "next.go", Old: "if a.State == Starting {\n\t\t\t\treturn -1", New: "if a.State != Starting {\n\t\t\t\treturn -1",
+		},
+		{
+			Name: "backoff is ignored", Rule: "(backoff|quiet)",
+			File: "backoff.go", Old: "if b.streak < 2 {", New: "if b.streak < 200 {",
+		},
+		{
+			Name: "every worker of a round counts", Rule: "(backoff|target|wake)",
+			File: "backoff.go", Old: "born.Before(b.since)", New: "born.Before(b.since.Add(-time.Hour))",
+		},
+		{
+			Name: "the highest slot and not the lowest free", Rule: "slot",
+			File: "next.go", Old: "return 1 + slices.Index(used[1:], false)", New: "return 1 + len(p.workers)",
+		},
+		{
+			Name: "stops are handed out twice", Rule: "(once|quiet)",
+			File: "next.go", Old: "w.signalled = true\n", New: "",
+		},
+		{
+			Name: "kills are handed out twice", Rule: "(once|quiet)",
+			File: "next.go", Old: "w.killed, w.judged = true, true", New: "w.judged = true",
+		},
+		{
+			Name: "no time to stop", Rule: "kill",
+			File: "worker.go", Old: "w.killAt = now.Add(l.StopTimeout)", New: "w.killAt = now",
+		},
+		{
+			Name: "no wake for min_uptime", Rule: "wake",
+			File: "next.go", Old: "sooner(w.Since.Add(l.MinUptime))", New: "_ = l",
+		},
+		{
+			Name: "what is stopped in one instant crowds", Rule: "crowded",
+			File: "next.go", Old: "&& draining[0].Since.Before(draining[len(draining)-1].Since)", New: "",
+		},
+		{
+			Name: "a slot taken by another generation is waited for", Rule: "(quiet|wake|target)",
+			File: "next.go", Old: "again = len(acts) > before", New: "again = before < 0",
+		},
+		{
+			Name: "one failure counts twice", Rule: "facts",
+			File: "facts.go", Old: "\t\tw.judged = true\n", New: "",
+		},
+	})
+}
