@@ -89,7 +89,7 @@ func Boot(t testing.TB, root Root, options ...Option) *Sandbox {
 	s.Dir = dir
 	sb := &Sandbox{t: t, root: root, dir: dir, ended: make(chan struct{})}
 	if err := sb.boot(s); err != nil {
-		sb.teardown()
+		_ = sb.teardown() // the failed boot is the news
 		t.Fatalf("boot %s: %v", root.Name, err)
 	}
 	t.Cleanup(func() {

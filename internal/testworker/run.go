@@ -75,7 +75,7 @@ func (b Behaviour) leaveChild() error {
 
 func (b Behaviour) die() {
 	if b.DieSignal != 0 {
-		syscall.Kill(os.Getpid(), syscall.Signal(b.DieSignal))
+		_ = syscall.Kill(os.Getpid(), syscall.Signal(b.DieSignal))
 		select {}
 	}
 	os.Exit(b.DieCode)

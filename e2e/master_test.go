@@ -1,0 +1,203 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"fugue/e2e"
+	"fugue/internal/loadtest"
+	"fugue/internal/testworker"
+)
+
+// The sockets outlive the master: in systemd's hands, or in its fd store.
+func TestRestartRefusesNobody(t *testing.T) {
+	for _, c := range []struct{ name, tables string }{{"own", selfBound}, {"socket-units", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+				p := newPool(t, sb, c.tables)
+				if c.tables == "" {
+					sb.Unit("web.socket", tcpSocket)
+					sb.Unit("weblocal.socket", unixSocket)
+					sb.Do("systemctl", "start", "web.socket", "weblocal.socket")
+				}
+				sb.Do("systemctl", "start", "web")
+				load := p.loads()
+				for range loadtest.Scale(20) {
+					before := sb.MainPID("web")
+					sb.Do("systemctl", "restart", "web")
+					if after := sb.MainPID("web"); after.PID == before.PID {
+						t.Errorf("the same master after a restart: %+v", after)
+					}
+					load.awaitMore(50)
+				}
+				load.stopWithoutLoss()
+				if left := p.workers(); len(left) != 4 {
+					t.Errorf("workers after the restarts: %+v", left)
+				}
+			})
+		})
+	}
+}
+
+// A killed worker costs the requests it had, and nobody else anything.
+func TestKilledWorkersAreReplaced(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newPool(t, sb, selfBound)
+		sb.Do("systemctl", "start", "web")
+		load := p.loads()
+		for i := range loadtest.Scale(100) {
+			workers := p.workers()
+			sb.Kill(workers[i%len(workers)])
+			load.awaitMore(30)
+		}
+		for _, l := range load {
+			r := l.Stop()
+			t.Log(r)
+			if r.New.Refused > 0 || r.New.TimedOut > 0 {
+				t.Errorf("refused %d, timed out %d", r.New.Refused, r.New.TimedOut)
+			}
+		}
+	})
+}
+
+// A killed master: the successor has its sockets, replaces the workers that it
+// finds, and leaves nothing of them.
+func TestKilledMasterIsSucceeded(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newPool(t, sb, selfBound)
+		sb.Do("systemctl", "start", "web")
+		load := p.loads()
+		for i := range loadtest.Scale(20) {
+			old, oldMaster := p.workers(), sb.MainPID("web")
+			sb.Kill(oldMaster)
+			for _, w := range old {
+				sb.WaitGone(w)
+			}
+			if t.Failed() {
+				break
+			}
+			now := p.workers()
+			if len(now) != 4 {
+				t.Errorf("round %d: workers of the successor: %+v", i, now)
+			}
+			p.answers()
+		}
+		for _, l := range load {
+			r := l.Stop()
+			t.Log(r)
+			if r.New.Refused > 0 || r.New.TimedOut > 0 {
+				t.Errorf("refused %d, timed out %d", r.New.Refused, r.New.TimedOut)
+			}
+		}
+		p.want("journal", sb.Journal("-u", "web"), "of a predecessor; it may serve until this pool is ready", "stopping process")
+	})
+}
+
+// answers fails the test unless the control socket and readiness are as they
+// should be.
+func (p *pool) answers() {
+	p.t.Helper()
+	p.want("status", p.Do("fugue", "status", "web"), "4 of 4 workers ready")
+	p.deploy("-version", "again")
+	p.reload() // needs the control socket, and READY=1 through the inbox
+}
+
+// The unit was stopped when its master was already dead: nobody ended the
+// workers. The next start finds them, serves on their sockets and ends them.
+func TestStopInsideTheRestartDelay(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newPool(t, sb, selfBound)
+		sb.Unit("web.service", strings.Replace(service, "RestartSec=100ms", "RestartSec=1h", 1))
+		sb.Do("systemctl", "start", "web")
+		old := p.workers()
+		sb.Kill(sb.MainPID("web"))
+		sb.WaitShow("web", "SubState", "auto-restart")
+		sb.Do("systemctl", "stop", "web")
+		load := p.loads() // the old workers still serve
+		sb.Do("systemctl", "start", "web")
+		for _, w := range old {
+			sb.WaitGone(w)
+		}
+		load.awaitMore(100)
+		load.stopWithoutLoss()
+		if now := p.workers(); len(now) != 4 {
+			t.Errorf("workers: %+v", now)
+		}
+	})
+}
+
+// A stop lets requests in flight finish, and then refuses.
+func TestStopFinishesWhatIsInFlight(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newPool(t, sb, selfBound)
+		sb.Do("systemctl", "start", "web")
+		slow := sb.Load(loadtest.Config{Address: "127.0.0.1:8080", Paths: []string{"/slow?ms=2000"}, Rate: 50, Max: 50})
+		sb.Do("systemctl", "stop", "web")
+		r := slow.Stop()
+		t.Log(r)
+		if r.New.Reset+r.New.EOF+r.New.TimedOut > 0 || r.New.OK == 0 {
+			t.Error("requests in flight were cut")
+		}
+		if left := sb.Processes("web"); len(left) != 0 {
+			t.Errorf("left after the stop: %+v", left)
+		}
+		if _, err := sb.Dial("tcp", "127.0.0.1:8080"); err == nil {
+			t.Error("a stopped pool still connects")
+		}
+		if out := sb.Exec("ls", "/t/web.sock"); out.Code == 0 {
+			t.Error("the unix path is left behind")
+		}
+		p.want("status", sb.Exec("fugue", "status", "web").String(), "not running")
+	})
+}
+
+// daemon-reload and daemon-reexec turn the order of stored fds around; no
+// worker may notice.
+func TestTheOrderOfSocketsNeverChanges(t *testing.T) {
+	const three = selfBound + "[listen.admin]\nstream = \"127.0.0.1:8081\"\n"
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newPool(t, sb, three)
+		sb.Do("systemctl", "start", "web")
+		load := p.loads()
+		before := p.sockets()
+		for i := range loadtest.Scale(20) {
+			if i%2 == 0 {
+				sb.DaemonReload()
+			} else {
+				sb.DaemonReexec()
+			}
+			p.reload()
+			if i%2 == 1 {
+				sb.Do("systemctl", "restart", "web")
+			} else {
+				sb.Kill(sb.MainPID("web"))
+				sb.WaitMessage("generation 1 serves", "-u", "web")
+			}
+			sb.WaitState("web", "running")
+			if now := p.sockets(); now != before {
+				t.Errorf("sockets of a worker before:\n%s\nand now:\n%s", before, now)
+			}
+			p.answers()
+		}
+		load.stopWithoutLoss()
+	})
+}
+
+// sockets are the listening fds of one worker: number, socket and name.
+func (p *pool) sockets() string {
+	p.t.Helper()
+	var env testworker.Environment
+	if err := json.Unmarshal([]byte(p.Get("http://127.0.0.1:8080/env").Body), &env); err != nil {
+		p.t.Fatal(err)
+	}
+	list := fmt.Sprintf("3 %s\n4 %s\n5 %s\n", env.FDs[3], env.FDs[4], env.FDs[5])
+	for _, variable := range env.Env {
+		if strings.HasPrefix(variable, "LISTEN_FD") {
+			list += variable + "\n"
+		}
+	}
+	p.want("the environment of a worker", list, "LISTEN_FDS=3", "LISTEN_FDNAMES=http:local:admin", "socket:[")
+	return list
+}
