@@ -32,6 +32,9 @@ to try in another terminal. Nothing else is needed.`,
 		if *worker != "" {
 			return demoWorker(*worker, os.Getenv)
 		}
+		if err := a.born(); err != nil {
+			return err
+		}
 		return a.demo(ctx)
 	})
 	return cmd

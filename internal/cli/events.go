@@ -28,6 +28,9 @@ func (a *app) eventsCommand() *cobra.Command {
 			return err
 		}
 		s, err := c.Events(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,9 @@ func (a *app) change(ctx context.Context, pool []string, kind string, out format
 		return err
 	}
 	s, err := ask(ctx, c)
+	if ctx.Err() != nil {
+		return control.Errorf(control.ExitFailed, "interrupted before pool %s answered", c.Entry().Name)
+	}
 	if err != nil {
 		return err
 	}

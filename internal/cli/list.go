@@ -32,10 +32,7 @@ func (a *app) listCommand() *cobra.Command {
 	}
 	output := outputFlag(cmd)
 	cmd.RunE = action(func(ctx context.Context, _ *cobra.Command, _ []string) error {
-		entries, err := a.finder.Pools()
-		if err != nil {
-			return err
-		}
+		entries := a.finder.Pools()
 		// All at once: one that hangs must not hold up the others.
 		rows := make([]listed, len(entries))
 		var wg sync.WaitGroup
@@ -46,7 +43,7 @@ func (a *app) listCommand() *cobra.Command {
 		if output.json() {
 			return a.printJSON(rows)
 		}
-		_, err = fmt.Fprint(a.out, a.out.pools(rows, a.out.width()))
+		_, err := fmt.Fprint(a.out, a.out.pools(rows, a.out.width()))
 		return err
 	})
 	return cmd
@@ -54,11 +51,15 @@ func (a *app) listCommand() *cobra.Command {
 
 func (a *app) listed(ctx context.Context, e control.Entry) listed {
 	l := listed{Name: e.Name, Dir: e.Dir, PID: e.PID, State: "stopped"}
-	if !e.Running {
+	if !e.Running && e.Err == nil {
 		return l
 	}
-	c, err := a.finder.Dial(e.Name)
+	var c *control.Client
 	var s control.Status
+	err := e.Err
+	if err == nil {
+		c, err = a.finder.Dial(e.Name)
+	}
 	if err == nil {
 		s, err = c.Status(ctx)
 	}

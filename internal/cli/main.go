@@ -27,6 +27,9 @@ type Deps struct {
 	// decides the exit code: that of a *control.Error or of one with
 	// ExitCode() int, 78 for a config.Errors, else 1.
 	Run func(ctx context.Context, o RunOptions) error
+	// Born comes before anything else in the commands that run a pool; it may
+	// execute the program anew (see the function Born). nil does nothing.
+	Born func() error
 	// Finder is where pools are looked for; nil: where this machine has them.
 	Finder *control.Finder
 }

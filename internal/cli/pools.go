@@ -13,12 +13,8 @@ func (a *app) dial(args []string) (*control.Client, error) {
 	if len(args) > 0 {
 		return a.finder.Dial(args[0])
 	}
-	all, err := a.finder.Pools()
-	if err != nil {
-		return nil, err
-	}
 	var running, known []string
-	for _, e := range all {
+	for _, e := range a.finder.Pools() {
 		known = append(known, e.Name)
 		if e.Running {
 			running = append(running, e.Name)
@@ -38,11 +34,9 @@ func (a *app) dial(args []string) (*control.Client, error) {
 // completePools offers the names of running pools to the shell.
 func (a *app) completePools(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	if all, err := a.finder.Pools(); err == nil && len(args) == 0 {
-		for _, e := range all {
-			if e.Running {
-				names = append(names, e.Name)
-			}
+	for _, e := range a.finder.Pools() {
+		if e.Running && len(args) == 0 {
+			names = append(names, e.Name)
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

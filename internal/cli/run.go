@@ -35,6 +35,9 @@ the others are bound.`,
 	cmd.Long += "\n\nThe other keys, each a flag too (--reload.max_surge 2):\n" + said.flags(cmd)
 	cmd.MarkFlagFilename("config", "toml")
 	cmd.RunE = action(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		if err := a.born(); err != nil {
+			return err
+		}
 		for _, word := range args {
 			said = append(said, config.Override{Key: "command", Value: word, Flag: "command line"})
 		}
@@ -45,6 +48,13 @@ the others are bound.`,
 		return a.runPool(ctx, o)
 	})
 	return cmd
+}
+
+func (a *app) born() error {
+	if a.deps.Born == nil {
+		return nil
+	}
+	return a.deps.Born()
 }
 
 // runPool runs a pool to its end. Where it fails under systemd it says so first

@@ -57,16 +57,16 @@ func (s *screen) status(st control.Status, now time.Time, width int) string {
 		out.WriteString(indent + wrap(printable(text), width-len(indent), indent+"  ") + "\n")
 	}
 	state := printable(st.State)
-	head := fmt.Sprintf("%s, generation %d, %d of %d workers ready", state, st.Generation, st.Ready, st.Wanted)
+	since := ""
 	if !st.Since.IsZero() {
-		head += fmt.Sprintf(", %s for %s", state, age(now.Sub(st.Since)))
+		since = " for " + age(now.Sub(st.Since))
 	}
-	head = truncate(printable(st.Pool)+": "+head, width)
-	out.WriteString(strings.Replace(head, ": "+state, ": "+s.paint(stateColour(st.State), state), 1) + "\n")
+	fmt.Fprintf(&out, "%s: %s%s, generation %d, %d of %s ready\n", printable(st.Pool),
+		s.paint(stateColour(st.State), state), since, st.Generation, st.Ready, count(st.Wanted, "worker"))
 	if st.Reason != "" {
 		para("  ", "because "+st.Reason)
 	}
-	para("  ", master(st))
+	para("  ", masterLine(st))
 	if len(st.Workers) > 0 {
 		out.WriteString("\n" + s.workers(st.Workers, now, width))
 	}
@@ -79,7 +79,9 @@ func (s *screen) status(st control.Status, now time.Time, width int) string {
 	if c := st.Change; c != nil {
 		para("", changeLine(*c, now))
 		for _, d := range c.Details {
-			out.WriteString("    " + truncate(printable(d), width-4) + "\n")
+			for _, line := range chop(printable(d), width-4) {
+				out.WriteString("    " + line + "\n")
+			}
 		}
 	}
 	if w := st.Waiting; w != nil {
@@ -94,8 +96,8 @@ func (s *screen) status(st control.Status, now time.Time, width int) string {
 	return out.String()
 }
 
-// master tells of the process behind the pool.
-func master(st control.Status) string {
+// masterLine tells of the process behind the pool.
+func masterLine(st control.Status) string {
 	parts := []string{fmt.Sprintf("fugue %s, pid %d", st.Version, st.PID)}
 	if st.Unit != "" {
 		parts = append(parts, "unit "+st.Unit)
@@ -114,16 +116,16 @@ func (s *screen) workers(list []control.Worker, now time.Time, width int) string
 	}
 	var rows [][]string
 	for _, w := range list {
-		pid, since := "-", "-"
+		pid, since, cpu := "-", "-", "-"
 		if w.PID > 0 {
-			pid = fmt.Sprint(w.PID)
+			pid, cpu = fmt.Sprint(w.PID), cpuTime(time.Duration(w.CPU))
 		}
 		if !w.Since.IsZero() {
 			since = age(now.Sub(w.Since))
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(w.Slot), pid, fmt.Sprint(w.Generation), printable(w.State), since,
-			fmt.Sprint(w.Restarts), size(w.RSS), cpuTime(time.Duration(w.CPU)), printable(w.Status),
+			fmt.Sprint(w.Restarts), size(w.RSS), cpu, printable(w.Status),
 		})
 	}
 	return s.table(width, false, cols, rows)

@@ -105,6 +105,21 @@ func wrap(s string, width int, indent string) string {
 	return out.String()
 }
 
+// chop breaks s into lines of at most width columns and keeps every letter.
+func chop(s string, width int) []string {
+	var lines []string
+	start, n := 0, 0
+	for i, r := range s {
+		c := runeColumns(r)
+		if n+c > width {
+			lines = append(lines, s[start:i])
+			start, n = i, 0
+		}
+		n += c
+	}
+	return append(lines, s[start:])
+}
+
 // age words a duration in at most eight letters, as systemd words them.
 func age(d time.Duration) string {
 	s := int(max(d, 0) / time.Second)

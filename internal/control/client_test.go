@@ -89,6 +89,7 @@ func TestFollowFindsTheVerdictAtASuccessor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer st.Close()
 	var done atomic.Bool
 	second := make(chan Event)
 	successor := &fakePool{
@@ -140,10 +141,12 @@ func TestFollowWhenThePoolIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer stop.Close()
 	reload, err := c.Reload(context.Background(), ReloadRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer reload.Close()
 	closeNow(s.server)
 	s.hold.Release()
 	if ch, err := c.Follow(context.Background(), stop, func(Event, []byte) {}); err != nil || ch.Outcome != OutcomeOK {
@@ -165,6 +168,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer st.Close()
 	cancel()
 	if _, err := c.Follow(ctx, st, func(Event, []byte) {}); !errors.Is(err, context.Canceled) {
 		t.Error(err)

@@ -23,7 +23,8 @@ type Entry struct {
 	Name    string
 	Dir     string // "" for one that is only known by its config
 	Running bool
-	PID     int // of its master, 0 if not running or not told
+	PID     int   // of its master, 0 if not running or not told
+	Err     error // why it could not be looked at, from Pools only
 }
 
 // NewFinder looks where Dir puts things, for any euid: the machine's pools, the
@@ -86,13 +87,13 @@ func (f Finder) Find(name string) (Entry, error) {
 	return Entry{}, Errorf(ExitNoPool, "no such pool: %s", name)
 }
 
-// Pools are all the pools found, by name.
-func (f Finder) Pools() ([]Entry, error) {
+// Pools are all the pools found, by name. One that may not be looked at is
+// among them, and hides no other.
+func (f Finder) Pools() []Entry {
 	var names []string
 	for _, root := range f.Roots {
 		names = append(names, entries(root, func(e fs.DirEntry) (string, bool) {
-			fi, err := os.Stat(filepath.Join(root, e.Name()))
-			return e.Name(), err == nil && fi.IsDir()
+			return e.Name(), e.Type()&^(fs.ModeDir|fs.ModeSymlink) == 0 && e.Type() != 0
 		})...)
 	}
 	if f.Etc != "" {
@@ -104,15 +105,14 @@ func (f Finder) Pools() ([]Entry, error) {
 	var all []Entry
 	for _, name := range slices.Compact(names) {
 		e, err := f.Find(name)
-		if exitOf(err) == ExitNoPool && err != nil {
-			continue // it ended while we looked
+		switch {
+		case err == nil:
+			all = append(all, e)
+		case exitOf(err) != ExitNoPool: // that one ended while we looked
+			all = append(all, Entry{Name: name, Err: err})
 		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, e)
 	}
-	return all, nil
+	return all
 }
 
 // entries are the names in a directory that keep takes and that can be a pool's.

@@ -260,10 +260,7 @@ func TestFinder(t *testing.T) {
 	}
 	defer h.Release()
 	f := Finder{Roots: []string{system, user, filepath.Join(user, "missing")}, Etc: etc}
-	all, err := f.Pools()
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := f.Pools()
 	want := fmt.Sprintf("[{both %s true %d} {idle %s false 0} {known  false 0}]", h.Dir(), os.Getpid(), filepath.Join(system, "idle"))
 	var got []string
 	for _, e := range all {
@@ -277,6 +274,37 @@ func TestFinder(t *testing.T) {
 			t.Errorf("%s: %v, want exit %d", name, err, exit)
 		}
 	}
+}
+
+// A directory that may not be entered hides no other pool.
+func TestFinderPastAClosedDoor(t *testing.T) {
+	root := shortDir(t)
+	for name, mode := range map[string]os.FileMode{"closed": 0o700, "open": 0o755} {
+		lockDir(t, filepath.Join(root, name))
+		if err := os.Chmod(filepath.Join(root, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := child(t, &syscall.Credential{Uid: 65534, Gid: 65534}, "as-finder", root).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("closed false 77\nopen true %d\n", os.Getpid())
+	if string(out) != want {
+		t.Errorf("got %s, want %s", out, want)
+	}
+}
+
+// asFinder prints the pools below a root.
+func asFinder(root string) int {
+	for _, e := range (Finder{Roots: []string{root}}).Pools() {
+		number := e.PID
+		if e.Err != nil {
+			number = exitOf(e.Err)
+		}
+		fmt.Println(e.Name, e.Running, number)
+	}
+	return 0
 }
 
 func TestNewFinder(t *testing.T) {

@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 			os.Exit(asPeer(os.Args[2], os.Args[3:]))
 		case "as-holder":
 			os.Exit(asHolder(os.Args[2]))
+		case "as-finder":
+			os.Exit(asFinder(os.Args[2]))
 		case "as-exec":
 			os.Exit(asExec(os.Args[2]))
 		case "as-successor":
@@ -62,6 +64,7 @@ func child(t *testing.T, credential *syscall.Credential, args ...string) *exec.C
 	// By this path, for the binary lies where nobody may not look.
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	return cmd

@@ -296,6 +296,7 @@ func TestCloseLetsTheVerdictOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer st.Close()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
