@@ -97,6 +97,24 @@ func reversed(in []Inherited) []Inherited {
 	return in
 }
 
+// One socket under two names is one listener, and systemd's if it passed it:
+// the surplus entry must not take the path along.
+func TestDuplicatesOfASystemdPath(t *testing.T) {
+	path := sockPath(t)
+	in := bound(t, "web", Spec{Stream: path})
+	var all []Inherited
+	for _, name := range []string{"fugue.listen.web.3", "again"} {
+		fd, err := unix.FcntlInt(uintptr(in.FD), unix.F_DUPFD_CLOEXEC, 3)
+		ok(t, err)
+		all = append(all, Inherited{name, fd})
+	}
+	s := commit(t, nil, append(all[:1:1], in, all[1]), Spec{Name: "web", Stream: path})
+	if l := only(t, s); l.FD != in.FD || l.Origin != Systemd {
+		t.Errorf("%+v", l)
+	}
+	reaches(t, only(t, s))
+}
+
 // The unit's default name need not be the one in the file: the address counts.
 func TestSystemdSocketUnderAnotherName(t *testing.T) {
 	in := bound(t, "web.socket", Spec{Stream: "127.0.0.1:0"})

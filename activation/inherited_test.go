@@ -114,6 +114,9 @@ func FuzzParseFDs(f *testing.F) {
 		if len(fds) == 0 {
 			t.Fatal("none without an error")
 		}
+		if len(fds) > 1000 {
+			return
+		}
 		var back []string
 		for i, in := range fds {
 			if in.FD != firstFD+i || checkFDName(in.Name) != nil {

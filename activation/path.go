@@ -128,6 +128,11 @@ func clearStale(e endpoint, ours map[uint64]bool) error {
 	} else if alive {
 		return busy(e)
 	}
+	return removeJudged(e, fileID{st.Dev, st.Ino})
+}
+
+// removeJudged removes the file that was found dead, and no other.
+func removeJudged(e endpoint, dead fileID) error {
 	aside := filepath.Join(filepath.Dir(e.path), ".fugue-"+rand.Text())
 	if err := unix.Rename(e.path, aside); errors.Is(err, unix.ENOENT) {
 		return nil
@@ -138,7 +143,7 @@ func clearStale(e endpoint, ours map[uint64]bool) error {
 	if err := unix.Lstat(aside, &moved); err != nil {
 		return fmt.Errorf("remove the stale socket: %w", err)
 	}
-	if moved.Dev != st.Dev || moved.Ino != st.Ino {
+	if (fileID{moved.Dev, moved.Ino}) != dead {
 		// Link does not overwrite: a third process may have been quicker.
 		_ = unix.Link(aside, e.path)
 		_ = unix.Unlink(aside)

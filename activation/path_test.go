@@ -130,6 +130,26 @@ func TestRaceForAStalePath(t *testing.T) {
 	}
 }
 
+// A program that knows no lock put its socket there after the old was judged.
+func TestLiveSocketIsPutBack(t *testing.T) {
+	path := sockPath(t)
+	e, err := parseEndpoint(path, false)
+	ok(t, err)
+	stale(t, path, unix.SOCK_STREAM)
+	var st unix.Stat_t
+	h, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	ok(t, err)
+	defer unix.Close(h)
+	ok(t, unix.Fstat(h, &st))
+	ok(t, os.Remove(path))
+	pid, _ := hold(t, Spec{Name: "x", Stream: path})
+	wantErr(t, removeJudged(e, fileID{st.Dev, st.Ino}), fmt.Sprintf("(pid %d)", pid))
+	ok(t, connect(Listener{Network: "unix", Address: path}))
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestOnlyOurOwnPathIsUnlinked(t *testing.T) {
 	exists := func(path string, want bool) {
 		t.Helper()
