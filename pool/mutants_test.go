@@ -52,10 +52,6 @@ func TestMutants(t *testing.T) {
 			File: "next.go", Old: "&& draining[0].Since.Before(draining[len(draining)-1].Since)", New: "",
 		},
 		{
-			Name: "a slot taken by another generation is waited for", Rule: "(quiet|wake|target)",
-			File: "next.go", Old: "again = len(acts) > before", New: "again = before < 0",
-		},
-		{
 			Name: "one failure counts twice", Rule: "facts",
 			File: "facts.go", Old: "\t\tw.judged = true\n", New: "",
 		},

@@ -32,7 +32,7 @@ func TestMutants(t *testing.T) {
 			File: "rollout.go", Old: "newer.Wanted = min(newer.Wanted, newer.Ready)", New: "newer.Wanted = 0",
 		},
 		{
-			Name: "stuck, and the new generation is stopped", Rule: "(stuck|ready)",
+			Name: "stuck, and the new generation is stopped", Rule: "(stuck|ready|verdict)",
 			File: "rollout.go", Old: "p.SetTarget(r.to, newer.Ready)", New: "p.SetTarget(r.to, 0)",
 		},
 		{

@@ -53,7 +53,7 @@ func TestStep(t *testing.T) {
 			}
 		}
 	}
-	if states < 50_000 {
+	if states < 40_000 {
 		t.Errorf("only %d states", states)
 	}
 }

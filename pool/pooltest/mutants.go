@@ -68,7 +68,7 @@ func (m Mutant) run(t *testing.T) ([]byte, error) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-run", "^TestRandom$", ".",
-		"-rapid.checks=20000", "-rapid.shrinktime=0s")
+		"-rapid.checks=10000", "-rapid.shrinktime=0s")
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off")
 	return cmd.CombinedOutput()
 }
