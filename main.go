@@ -3,4 +3,15 @@
 // connection.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"fugue/internal/cli"
+)
+
+// version is set by the build: -ldflags "-X main.version=1.2.3".
+var version = "devel"
+
+func main() {
+	os.Exit(cli.Main(os.Args[1:], cli.Deps{Version: version, Born: cli.Born, Run: cli.Run(version)}))
+}

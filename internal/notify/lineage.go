@@ -96,3 +96,10 @@ func readCgroup(pid int) string {
 	}
 	return ""
 }
+
+// Lineage is what Message.Lineage is for any process: its group, its session
+// and its ancestors.
+func Lineage(pid int) []int {
+	line, _ := lineage(pid)
+	return line
+}

@@ -1,0 +1,150 @@
+package master
+
+import (
+	"time"
+
+	"fugue/internal/control"
+	"fugue/pool"
+	"fugue/reload"
+)
+
+// The kinds of changes.
+const (
+	kindStart  = "start"
+	kindReload = "reload"
+	kindScale  = "scale"
+	kindCancel = "cancel"
+	kindStop   = "stop"
+)
+
+// change is one thing asked of the pool, and those who wait for its end.
+type change struct {
+	control.Change
+	callers []chan control.Event
+	blame   *pool.Failure // what its verdict is about, while the worker's last lines are on their way
+}
+
+// changes are those under way and the last few that ended.
+type changes struct {
+	last    int
+	list    []*change
+	running *change // a start or reload
+	waiting *change // the one reload that comes next, shared by its callers
+	scaling *change
+	cancels []*change // callers of cancel, until the reload has gone back
+}
+
+// blames settles which failure the verdict of c is about. It does not change
+// while its last lines are awaited: a crash loop may be faster than they are.
+func (c *change) blames(f pool.Failure) error {
+	if c.blame == nil {
+		c.blame = &f
+	}
+	return &reload.FailedError{Failure: *c.blame}
+}
+
+// keptChanges is how many can be asked about again.
+const keptChanges = 16
+
+// open gives a new change its number.
+func (c *changes) open(kind string, now time.Time) *change {
+	c.last++
+	ch := &change{Change: control.Change{Number: c.last, Kind: kind, State: control.ChangeRunning, Started: now}}
+	c.list = append(c.list, ch)
+	if len(c.list) > keptChanges {
+		c.list = c.list[1:]
+	}
+	return ch
+}
+
+func (c *changes) find(number int) *change {
+	for _, ch := range append([]*change{c.running, c.waiting, c.scaling}, append(c.cancels, c.list...)...) {
+		if ch != nil && ch.Number == number {
+			return ch
+		}
+	}
+	return nil
+}
+
+// ticketDepth is how much of a change's progress waits for a slow caller.
+const ticketDepth = 64
+
+// join lets a caller follow the change. The channel is closed after the event
+// that carries the change's end.
+func (c *change) join() control.Ticket {
+	events := make(chan control.Event, ticketDepth)
+	if c.State == control.ChangeDone {
+		end := c.Change
+		events <- control.Event{Time: c.Ended, Kind: "change", Change: &end}
+		close(events)
+	} else {
+		c.callers = append(c.callers, events)
+	}
+	return control.Ticket{Change: c.Number, Events: events}
+}
+
+// tell sends progress to those who wait. Who does not read misses some of it,
+// never the end, and never holds up the loop.
+func (c *change) tell(e control.Event) {
+	for _, caller := range c.callers {
+		select {
+		case caller <- e:
+		default:
+		}
+	}
+}
+
+// finish ends the change and sends its callers home.
+func (c *change) finish(now time.Time, outcome string, exit int, message string, details []string) control.Event {
+	c.State, c.Outcome, c.Exit, c.Ended = control.ChangeDone, outcome, exit, now
+	c.Message, c.Details = message, details
+	end := c.Change
+	e := control.Event{Time: now, Kind: "change", Change: &end, Text: message}
+	for _, caller := range c.callers {
+		for sent := false; !sent; {
+			select {
+			case caller <- e:
+				sent = true
+			default:
+				// Full of progress nobody read: the oldest makes room.
+				select {
+				case <-caller:
+				default:
+				}
+			}
+		}
+		close(caller)
+	}
+	c.callers = nil
+	return e
+}
+
+// conclude ends a change for its callers, the log and the events.
+func (m *Master) conclude(now time.Time, c *change, outcome string, exit int, message string, details []string) {
+	c.forget(&m.changes)
+	m.events.publish(c.finish(now, outcome, exit, message, details))
+	if c.Kind == kindStart && m.exit != nil {
+		return // it is what Run returns, and the caller says it
+	}
+	entry := m.log.Infof
+	if exit != 0 {
+		entry = m.log.Errorf
+	}
+	entry("%s %d: %s", c.Kind, c.Number, message)
+	for _, line := range details {
+		entry("%s %d: | %s", c.Kind, c.Number, line)
+	}
+}
+
+// forget takes the change out of those under way.
+func (c *change) forget(all *changes) {
+	if all.running == c {
+		all.running = nil
+	}
+	if all.waiting == c {
+		all.waiting = nil
+	}
+	if all.scaling == c {
+		all.scaling = nil
+	}
+}

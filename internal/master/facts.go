@@ -1,0 +1,269 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"fugue/internal/control"
+	"strconv"
+	"syscall"
+	"time"
+
+	"fugue/internal/logs"
+	"fugue/internal/notify"
+	"fugue/pool"
+)
+
+// launched: the worker's command runs, or err says at which step it did not
+// come to that.
+type launched struct {
+	id  pool.ID
+	err error
+}
+
+func (f launched) apply(m *Master, now time.Time) {
+	w, ok := m.workers[f.id]
+	if !ok {
+		return
+	}
+	if f.err != nil {
+		w.launchErr = f.err
+		m.obits.add(&obituary{id: w.id, slot: w.slot, pid: w.process.PID(), generation: w.generation, launch: f.err, complete: true})
+		m.log.Errorf("worker %d of generation %d could not be started: %v", w.slot, w.generation, f.err)
+		m.events.publish(event("failed", w, f.err.Error()))
+		m.pool.SpawnFailed(now, w.id)
+		m.slot(w.slot).lastExit = f.err.Error()
+		return
+	}
+	m.log.Infof("worker %d (pid %d) of generation %d started", w.slot, w.process.PID(), w.generation)
+	m.events.publish(event("spawned", w, ""))
+	if row, ok := m.pool.Worker(w.id); ok && row.State == pool.Starting {
+		m.look(w)
+	}
+}
+
+// seenReady: the worker waits on our socket, or its delay is over.
+type seenReady struct{ id pool.ID }
+
+func (f seenReady) apply(m *Master, now time.Time) {
+	if w, ok := m.workers[f.id]; ok {
+		m.ready(now, w, "seen")
+	}
+}
+
+func (m *Master) ready(now time.Time, w *worker, by string) {
+	if !m.pool.Ready(now, w.id) {
+		return
+	}
+	w.stopLooking()
+	w.readyBy, w.seenAt = by, now
+	m.log.Infof("worker %d (pid %d) of generation %d is ready", w.slot, w.process.PID(), w.generation)
+	m.events.publish(event("ready", w, by))
+}
+
+// noted: what looking at a worker that is not ready yet has seen.
+type noted struct {
+	id   pool.ID
+	note string
+}
+
+func (f noted) apply(m *Master, _ time.Time) {
+	if w, ok := m.workers[f.id]; ok {
+		w.note = f.note
+	}
+}
+
+// exited: the process is a zombie, and nothing of its group is left.
+type exited struct{ id pool.ID }
+
+func (f exited) apply(m *Master, now time.Time) {
+	w, ok := m.workers[f.id]
+	if !ok {
+		return
+	}
+	delete(m.workers, f.id)
+	w.stopLooking()
+	exit, err := w.process.Reap()
+	if err != nil {
+		m.log.Errorf("collect worker %d (pid %d): %v", w.slot, w.process.PID(), err)
+	}
+	row, living := m.pool.Worker(f.id)
+	asked := living && row.State == pool.Stopping
+	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
+	fate := m.pool.Exited(now, f.id, clean(exit, asked, sig))
+	if w.launchErr != nil {
+		return
+	}
+	m.bury(now, w, row, fate, exit.String())
+	if fate == pool.Failed || fate == pool.Died || row.Why == pool.NotReady || w.gaveUp {
+		b := m.obituary(w)
+		b.exit, b.exited = exit, row.Why != pool.NotReady && !w.gaveUp
+	}
+}
+
+// bury says what an exit meant.
+func (m *Master) bury(now time.Time, w *worker, row pool.Worker, fate pool.Fate, exit string) {
+	who := fmt.Sprintf("worker %d (pid %d) of generation %d", w.slot, w.process.PID(), w.generation)
+	m.events.publish(event("exited", w, exit))
+	switch fate {
+	case pool.Asked:
+		m.log.Infof("%s stopped after %v: %s", who, now.Sub(row.Since).Round(time.Millisecond), exit)
+		return
+	case pool.Clean:
+		m.log.Infof("%s ended by itself: %s", who, exit)
+	default:
+		m.log.Warnf("%s ended: %s", who, exit)
+	}
+	m.slot(w.slot).restarts++
+	m.slot(w.slot).lastExit = exit
+}
+
+// obituary begins to write down how a worker failed; its last lines follow
+// as a fact.
+func (m *Master) obituary(w *worker) *obituary {
+	if b := m.obits.find(w.id); b != nil {
+		return b
+	}
+	b := &obituary{id: w.id, slot: w.slot, pid: w.process.PID(), generation: w.generation, note: w.note}
+	m.obits.add(b)
+	process := w.process
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tailTimeout)
+		defer cancel()
+		m.report(tailed{w.id, process.Tail(ctx)})
+	}()
+	return b
+}
+
+// tailTimeout is how long a verdict waits for the last lines of the worker
+// that it is about.
+const tailTimeout = 3 * time.Second
+
+// tailed: the last lines of a worker that failed.
+type tailed struct {
+	id    pool.ID
+	lines []string
+}
+
+func (f tailed) apply(m *Master, _ time.Time) {
+	b := m.obits.find(f.id)
+	if b == nil {
+		return
+	}
+	b.complete = true
+	for _, line := range trimTail(f.lines) {
+		b.stderr = append(b.stderr, logs.OneLine(line))
+	}
+}
+
+// datagram: somebody wrote to the notify inbox.
+type datagram struct{ notify.Message }
+
+func (f datagram) apply(m *Master, now time.Time) {
+	w := m.sender(f.PID, f.Lineage)
+	if w == nil || f.BadReason != "" {
+		m.dropped++
+		return
+	}
+	g := m.generations[w.generation]
+	if text, ok := f.Fields["STATUS"]; ok {
+		w.status = logs.OneLine(text)
+	}
+	if us, err := strconv.ParseUint(f.Fields["EXTEND_TIMEOUT_USEC"], 10, 52); err == nil {
+		d := time.Duration(us) * time.Microsecond
+		m.pool.Extend(now, w.id, d)
+		if m.ending != nil || m.starting() {
+			m.announceTime(d) // systemd waits for us as we for the worker
+		}
+	}
+	if f.Fields["READY"] == "1" && g.wordCounts() {
+		if w.readyBy == "seen" && now.Sub(w.seenAt) > lateWord {
+			w.lateWord = true
+		}
+		m.ready(now, w, "READY=1")
+	}
+	if f.Fields["STOPPING"] == "1" {
+		if row, ok := m.pool.Worker(w.id); ok && row.State != pool.Stopping {
+			m.log.Infof("worker %d (pid %d) of generation %d is stopping by itself", w.slot, w.process.PID(), w.generation)
+			before := m.pool.Failures(w.generation).Starts
+			m.pool.Unready(now, w.id)
+			w.gaveUp = m.pool.Failures(w.generation).Starts > before
+		}
+	}
+}
+
+// lateWord is how much later than it was seen listening a worker has to say
+// READY=1 for that to be worth a word: until then it may have answered before
+// it was able to.
+const lateWord = 100 * time.Millisecond
+
+// sender finds the worker that a process belongs to: itself, its group, its
+// session, or one of its ancestors.
+func (m *Master) sender(pid int, lineage []int) *worker {
+	byPID := func(pid int) *worker {
+		for _, w := range m.workers {
+			if w.process.PID() == pid {
+				return w
+			}
+		}
+		return nil
+	}
+	if w := byPID(pid); w != nil {
+		return w
+	}
+	for _, pid := range lineage {
+		if w := byPID(pid); w != nil {
+			return w
+		}
+	}
+	return nil
+}
+
+// prepared: the job that makes a release has ended.
+type prepared struct {
+	change *change
+	*Prepared
+	err error
+}
+
+func (f prepared) apply(m *Master, now time.Time) {
+	cancelled := m.preparing.cancelled
+	m.preparing = nil
+	if f.err == nil && (cancelled || m.ending != nil) {
+		m.abort(f.Candidate) // it was ready when the word to stop came
+		f.err = context.Canceled
+	}
+	switch {
+	case m.ending != nil:
+	case cancelled && f.change.Kind == kindStart:
+		m.begin(f.change) // with what the file says now
+	case f.err != nil:
+		m.refuse(now, f.change, f.err)
+	default:
+		m.install(now, f.change, f.Prepared)
+	}
+}
+
+// refuse ends a change whose preparation came to nothing.
+func (m *Master) refuse(now time.Time, c *change, err error) {
+	exit := exitCode(err)
+	if c.Kind == kindStart {
+		if exit == control.ExitUndone {
+			exit = control.ExitFailed // nothing served before
+		}
+		m.exit = &StartError{Exit: exit, Err: err}
+		m.ending = &ending{decided: true}
+		m.conclude(now, c, control.OutcomeFailed, exit, err.Error(), nil)
+		m.abandonChanges(now, noStart)
+		return
+	}
+	message := fmt.Sprintf("reload refused: %v; generation %d serves as before", err, m.current)
+	outcome := control.OutcomeRefused
+	if errors.Is(err, context.Canceled) {
+		message, outcome = fmt.Sprintf("reload cancelled; generation %d serves as before", m.current), control.OutcomeCancelled
+	}
+	if exit == control.ExitBadInput {
+		message = err.Error() // its lines begin with file, line and column
+	}
+	m.endReload(now, c, outcome, exit, message, nil)
+}

@@ -1,0 +1,410 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"fugue/internal/control"
+	"fugue/internal/proc"
+)
+
+// harness is a master in a world of fake processes and fake time.
+type harness struct {
+	*testing.T
+	*world
+	m         *Master
+	strangers []int
+	result    chan error
+	socketDir string
+	started   bool
+	over      bool // Run has returned
+	err       error
+	asked     []*asked
+	ctx       context.Context // of callers that wait
+	leave     context.CancelFunc
+
+	logMu sync.Mutex
+	lines []string
+}
+
+// play runs a scene in a bubble of fake time: a master, made but not started.
+// What must be true at the end of every scene is checked after it.
+func play(t *testing.T, file string, scene func(h *harness)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, file)
+		scene(h)
+		h.close()
+	})
+}
+
+// started is play with a master that is up.
+func started(t *testing.T, file string, scene func(h *harness)) {
+	t.Helper()
+	play(t, file, func(h *harness) {
+		h.start()
+		h.pass(10 * time.Second)
+		h.state(control.StateRunning)
+		h.forget()
+		scene(h)
+	})
+}
+
+func newHarness(t *testing.T, file string) *harness {
+	w := &world{
+		file: file, release: "v1", manners: map[string]manner{}, deploys: map[string]manner{},
+		processes: map[int]*process{}, stored: map[string]int{}, lastPID: 5_000_000, // more than a real machine has
+	}
+	w.job = func(context.Context) (string, error) { return "", nil }
+	h := &harness{T: t, world: w, result: make(chan error, 1)}
+	h.ctx, h.leave = context.WithCancel(context.Background())
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	log.AddHook(h)
+	h.m = New(Options{Name: "web", Version: "1", Log: log}, w)
+	w.report = h.m.report
+	t.Cleanup(h.kill) // in the bubble, after a scene that failed
+	return h
+}
+
+// Levels and Fire make the harness a logrus.Hook.
+func (h *harness) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (h *harness) Fire(e *logrus.Entry) error {
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	h.lines = append(h.lines, e.Message)
+	return nil
+}
+
+func (h *harness) kill() {
+	h.leave()
+	if h.started && !h.over {
+		h.signal(syscall.SIGQUIT)
+		h.signal(syscall.SIGQUIT)
+		<-h.result
+	}
+	<-time.After(jobTimeout + tailTimeout) // no job beside the loop lasts longer
+}
+
+func (h *harness) start() {
+	h.started = true
+	go func() { h.result <- h.m.Run(context.Background(), h.strangers) }()
+	synctest.Wait()
+}
+
+// pass lets fake time go by, and then everything come to rest.
+func (h *harness) pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func (h *harness) signal(sig syscall.Signal) { h.signalFrom(sig, true) }
+
+func (h *harness) signalFrom(sig syscall.Signal, user bool) {
+	h.m.report(pending{func() []proc.Signal { return []proc.Signal{{Signal: sig, FromUser: user}} }})
+	synctest.Wait()
+}
+
+// deploy makes what the next reload finds.
+func (h *harness) deploy(release string, how manner) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.release, h.manners[release] = release, how
+}
+
+// write changes the configuration.
+func (h *harness) write(file string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.file = file
+}
+
+// asked is a change that somebody waits for.
+type asked struct {
+	number int
+	events []control.Event
+	done   chan struct{}
+}
+
+func (h *harness) follow(t control.Ticket, err error) *asked {
+	h.Helper()
+	if err != nil {
+		h.Fatalf("asked for a change: %v", err)
+	}
+	a := &asked{number: t.Change, done: make(chan struct{})}
+	h.asked = append(h.asked, a)
+	go func() {
+		defer close(a.done)
+		for e := range t.Events {
+			a.events = append(a.events, e)
+		}
+	}()
+	synctest.Wait()
+	return a
+}
+
+func (h *harness) reload() *asked {
+	h.Helper()
+	return h.follow(h.m.Reload(h.ctx, control.ReloadRequest{}))
+}
+
+func (h *harness) reloadNow() *asked {
+	h.Helper()
+	return h.follow(h.m.Reload(h.ctx, control.ReloadRequest{Now: true}))
+}
+
+func (h *harness) scale(n int) *asked {
+	h.Helper()
+	return h.follow(h.m.Scale(h.ctx, control.ScaleRequest{N: n}))
+}
+
+// pending reports that the change has no verdict yet.
+func (h *harness) undecided(a *asked) {
+	h.Helper()
+	select {
+	case <-a.done:
+		h.Fatalf("change %d has ended already: %+v", a.number, a.events)
+	default:
+	}
+}
+
+// verdict waits for the end of a change.
+func (h *harness) verdict(a *asked) control.Change {
+	h.Helper()
+	select {
+	case <-a.done:
+	case <-time.After(2 * time.Hour):
+		h.Fatalf("change %d has no end; %s", a.number, h.tale())
+	}
+	synctest.Wait()
+	return h.final(a)
+}
+
+// final is the one event that ends a change.
+func (h *harness) final(a *asked) control.Change {
+	h.Helper()
+	var ends []control.Change
+	for _, e := range a.events {
+		if e.Change != nil && e.Change.State == control.ChangeDone && e.Change.Number == a.number {
+			ends = append(ends, *e.Change)
+		}
+	}
+	if len(ends) != 1 || a.events[len(a.events)-1].Change == nil {
+		h.Fatalf("change %d: %d final events, want one and it the last: %+v", a.number, len(ends), a.events)
+	}
+	return ends[0]
+}
+
+// expect waits for a change and checks its verdict; every word of text must
+// be in the message.
+func (h *harness) expect(a *asked, outcome string, exit int, text ...string) control.Change {
+	h.Helper()
+	c := h.verdict(a)
+	if c.Outcome != outcome || c.Exit != exit {
+		h.Errorf("change %d: %s, exit %d (%s), want %s, exit %d", a.number, c.Outcome, c.Exit, c.Message, outcome, exit)
+	}
+	h.mentions(c.Message, text...)
+	return c
+}
+
+func (h *harness) mentions(s string, words ...string) {
+	h.Helper()
+	for _, word := range words {
+		if !strings.Contains(s, word) {
+			h.Errorf("%q is missing in: %s", word, s)
+		}
+	}
+}
+
+func (h *harness) status() control.Status {
+	h.Helper()
+	synctest.Wait()
+	s, err := h.m.Status(context.Background())
+	if err != nil {
+		h.Fatalf("status: %v", err)
+	}
+	return s
+}
+
+func (h *harness) state(want string) control.Status {
+	h.Helper()
+	s := h.status()
+	if s.State != want {
+		h.Fatalf("state %s (%s), want %s; %s", s.State, s.Reason, want, h.tale())
+	}
+	return s
+}
+
+// alive are the processes of a generation that have not been told to stop, by
+// slot; of all generations for 0.
+func (h *harness) alive(generation int) (list []*process) {
+	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.processes {
+		if p.stops == 0 && (generation == 0 || p.generation == generation) {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b *process) int { return a.slot - b.slot })
+	return list
+}
+
+func (h *harness) worker(slot int) *process {
+	h.Helper()
+	for _, p := range h.alive(0) {
+		if p.slot == slot {
+			return p
+		}
+	}
+	h.Fatalf("there is no worker %d", slot)
+	return nil
+}
+
+// serve checks how many workers of a generation serve, and no others live.
+func (h *harness) serve(generation, n int) {
+	h.Helper()
+	s := h.status()
+	if got := h.alive(generation); len(got) != n || len(h.alive(0)) != n || s.Ready != n || s.Generation != generation {
+		h.Errorf("%d of generation %d live, %d in all, %d are ready of generation %d; want %d of %d; %s",
+			len(got), generation, len(h.alive(0)), s.Ready, s.Generation, n, generation, h.tale())
+	}
+}
+
+// die ends a worker from outside.
+func (h *harness) die(p *process, how proc.Exit) {
+	p.dies <- how
+	synctest.Wait()
+}
+
+// messages are those to systemd that begin so.
+func (h *harness) messages(prefix string) (list []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.told {
+		if strings.HasPrefix(m.text, prefix) {
+			list = append(list, m.text)
+		}
+	}
+	return list
+}
+
+// heard checks how often systemd was told something.
+func (h *harness) heard(prefix string, times int) {
+	h.Helper()
+	if got := h.messages(prefix); len(got) != times {
+		h.Errorf("systemd was told %q %d times, want %d: %q", prefix, len(got), times, got)
+	}
+}
+
+// forget drops what was told and logged until now.
+func (h *harness) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	h.told, h.lines = nil, nil
+}
+
+// logged checks that a line of the log has all these words.
+func (h *harness) logged(words ...string) {
+	h.Helper()
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	for _, line := range h.lines {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			return
+		}
+	}
+	h.Errorf("no line of the log has %q:\n%s", words, strings.Join(h.lines, "\n"))
+}
+
+func (h *harness) tale() string {
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	tail := h.lines[max(0, len(h.lines)-30):]
+	return "the log:\n" + strings.Join(tail, "\n")
+}
+
+// wait waits until Run returns.
+func (h *harness) wait() error {
+	h.Helper()
+	if h.over {
+		return h.err
+	}
+	select {
+	case h.err = <-h.result:
+	case <-time.After(2 * time.Hour):
+		h.Fatalf("the master does not end; %s", h.tale())
+	}
+	h.over = true
+	synctest.Wait()
+	return h.err
+}
+
+// close ends the scene and checks what every scene promises.
+func (h *harness) close() {
+	h.Helper()
+	if !h.over {
+		h.signal(syscall.SIGQUIT)
+		if err := h.wait(); err != nil {
+			h.Errorf("Run: %v", err)
+		}
+	}
+	h.leave()
+	for _, a := range h.asked {
+		h.verdict(a)
+	}
+	if n := len(h.processes); n > 0 {
+		h.Errorf("%d processes are left; %s", n, h.tale())
+	}
+	h.conversation()
+}
+
+// conversation checks what systemd was told: RELOADING=1 has its time and is
+// followed by READY=1, and nothing else has two lines.
+func (h *harness) conversation() {
+	h.Helper()
+	reloading := false
+	for _, m := range h.told {
+		switch {
+		case strings.HasPrefix(m.text, "RELOADING=1\nMONOTONIC_USEC="):
+			if reloading {
+				h.Errorf("RELOADING=1 twice without READY=1")
+			}
+			reloading = true
+		case strings.Contains(m.text, "\n"):
+			h.Errorf("systemd was told %q", m.text)
+		case m.text == "READY=1", m.text == "STOPPING=1":
+			reloading = false
+		}
+	}
+	if reloading {
+		h.Errorf("RELOADING=1 was not followed by READY=1")
+	}
+}
+
+// exitOf is the exit code that an error stands for.
+func exitOf(err error) int {
+	if e, ok := errors.AsType[*StartError](err); ok {
+		return e.Exit
+	}
+	if e, ok := errors.AsType[*control.Error](err); ok {
+		return e.Exit
+	}
+	return -1
+}
+
+func repeat(n int, what string) string { return fmt.Sprintf("workers = %d\n%s", n, what) }

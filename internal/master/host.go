@@ -1,0 +1,181 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"fugue/activation"
+	"fugue/internal/config"
+	"fugue/internal/control"
+	"fugue/internal/notify"
+	"fugue/internal/proc"
+	"fugue/internal/ready"
+	"fugue/internal/release"
+)
+
+// host is the real World: this machine.
+type host struct {
+	settings  Settings
+	name      string
+	hold      *control.Hold
+	systemd   *notify.Systemd // nil: nobody listens
+	unit      string
+	journal   bool // workers get journal streams of their own
+	inherited []activation.Inherited
+	strangers []int
+	inboxes   map[owner]*notify.Inbox // touched by Prepare only, of which there is one at a time
+	report    func(fact)
+}
+
+// owner is whom an inbox belongs to: the user of the workers.
+type owner struct{ uid, gid int }
+
+func (h *host) close() {
+	for _, inbox := range h.inboxes {
+		if h.unit == "" {
+			_ = inbox.Remove()
+		}
+		_ = inbox.Close()
+	}
+	h.systemd.Close()
+}
+
+// findStrangers lists what a predecessor left in our unit's cgroup. Outside
+// a unit the cgroup is shared with the shell and everything else.
+func (h *host) findStrangers() ([]int, error) {
+	if h.unit == "" {
+		return nil, nil
+	}
+	return proc.Strangers(os.Getpid())
+}
+
+// Adopt implements World.
+func (h *host) Adopt(pid int, exited func()) (Process, error) {
+	child, err := proc.Adopt(pid, exited)
+	if err != nil {
+		return nil, err
+	}
+	return &adopted{child}, nil
+}
+
+// adopted is a process of a predecessor: its output goes where that sent it.
+type adopted struct{ *proc.Child }
+
+func (*adopted) Tail(context.Context) []string { return nil }
+
+// Watch implements World.
+func (h *host) Watch(ctx context.Context, pid int, sockets map[uint64]bool, found func(), note func(string)) {
+	ready.Watch(ctx, pid, sockets, found, note)
+}
+
+// Tell implements World.
+func (h *host) Tell(state string) {
+	if err := h.systemd.Send(state); err != nil {
+		h.settings.Log.Debugf("tell systemd %q: %v", state, err)
+	}
+}
+
+// Store implements World. What came from a .socket unit is systemd's own.
+func (h *host) Store(l activation.Listener) {
+	if l.Origin == activation.Systemd || l.StoreName == "" {
+		return
+	}
+	if err := h.systemd.StoreFD(l.StoreName, l.FD, true); err != nil {
+		h.settings.Log.Warnf("keep listener %s in systemd's fd store: %v", l.Name, err)
+	}
+}
+
+// Unstore implements World.
+func (h *host) Unstore(name string) {
+	if err := h.systemd.RemoveFD(name); err != nil {
+		h.settings.Log.Warnf("remove %s from systemd's fd store: %v", name, err)
+	}
+}
+
+// Complaints implements World.
+func (h *host) Complaints() []string {
+	lost := h.systemd.Lost()
+	if lost.Count == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("systemd did not take %d messages: %v", lost.Count, lost.Last)}
+}
+
+// Job implements World.
+func (h *host) Job(ctx context.Context) (string, error) { return job(ctx, h.unit) }
+
+// inbox is the notify socket for workers of one user; each user has its own,
+// because no other may write to it.
+func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
+	who := owner{uid, gid}
+	if inbox := h.inboxes[who]; inbox != nil {
+		return inbox, nil
+	}
+	deliver := func(m notify.Message) { h.report(datagram{m}) }
+	name := storedInbox
+	path := h.hold.Dir() + "/notify"
+	if len(h.inboxes) > 0 || uid >= 0 && uid != os.Geteuid() {
+		name += "." + strconv.Itoa(uid)
+		path += "." + strconv.Itoa(uid)
+	}
+	for _, in := range h.inherited {
+		if in.Name != name {
+			continue
+		}
+		if inbox, err := notify.AdoptInbox(in.FD, path, deliver); err == nil {
+			h.inboxes[who] = inbox
+			return inbox, os.Lchown(path, uid, gid)
+		}
+		_ = unix.Close(in.FD)
+		_ = h.systemd.RemoveFD(name)
+	}
+	inbox, err := notify.ListenInbox(path, uid, gid, deliver)
+	if err != nil {
+		return nil, err
+	}
+	h.inboxes[who] = inbox
+	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
+}
+
+// Configure implements World.
+func (h *host) Configure(*config.Config) {}
+
+// access is who may talk to the master.
+func (h *host) access(cfg *config.Config, m *Master) control.Access {
+	a := control.Access{Refuse: func(pid int) bool { return m.OwnsProcess(pid, notify.Lineage(pid)) }}
+	if gid, err := groupID(cfg.Control.Group); err == nil && gid >= 0 {
+		a.Writers.GIDs = []int{gid}
+	}
+	if gid, err := groupID(cfg.Control.Readers); err == nil && gid >= 0 {
+		a.Readers.GIDs = []int{gid}
+	}
+	return a
+}
+
+// controlRights are the mode and the group of the control socket. With
+// readers everybody may connect, and the check of the peer decides.
+func controlRights(cfg *config.Config) (mode os.FileMode, gid int, err error) {
+	gid, err = groupID(cfg.Control.Group)
+	if err != nil {
+		return 0, -1, cfg.Errorf("control.group", "group %q: %w", cfg.Control.Group, err)
+	}
+	if _, err := groupID(cfg.Control.Readers); err != nil {
+		return 0, -1, cfg.Errorf("control.readers", "group %q: %w", cfg.Control.Readers, err)
+	}
+	if cfg.Control.Readers != "" {
+		return 0o666, gid, nil
+	}
+	return 0o660, gid, nil
+}
+
+// groupID looks a group up by name or number; -1 for none.
+func groupID(name string) (int, error) {
+	if name == "" {
+		return -1, nil
+	}
+	return release.LookupGroup(name)
+}

@@ -1,0 +1,157 @@
+// Package master is the loop: a fact comes in, the house settles, it waits.
+//
+// One goroutine owns everything here: the pool, the rollout, the releases,
+// the changes under way. Whatever happens outside reaches it as a fact on
+// one channel; handlers of facts change facts, and only settling spawns,
+// signals or closes. Nothing in the loop waits: what takes time is a job
+// beside it, whose end is a fact.
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"fugue/internal/config"
+	"fugue/internal/release"
+
+	"fugue/activation"
+	"fugue/pool"
+	"fugue/reload"
+)
+
+// Options are what a master is started with and never changes.
+type Options struct {
+	Name    string // of the pool
+	Version string // of the program, for status
+	Unit    string // of systemd that runs it; empty: none does
+	Log     *logrus.Logger
+	// Watchdog is how often systemd wants to hear from us (WATCHDOG_USEC of
+	// sd_watchdog_enabled(3)); 0: never.
+	Watchdog time.Duration
+}
+
+// fact is something that happened. Applying it changes what the master
+// knows and nothing outside.
+type fact interface {
+	apply(m *Master, now time.Time)
+}
+
+// Master is one running pool. Make one with New and give it its life with
+// Run.
+type Master struct {
+	opts  Options
+	log   *logrus.Logger
+	world World
+
+	facts chan fact
+	ended chan struct{} // closed when the loop is over: nobody listens to facts any more
+
+	pool        *pool.Pool
+	rollout     *reload.Rollout // nil: none
+	generations map[pool.Generation]*generation
+	current     pool.Generation   // the one that serves, or is meant to
+	leftovers   []pool.Generation // ready workers of a rollout that got stuck
+	last        pool.Generation   // the highest number given out
+
+	sockets *activation.Set
+
+	workers   map[pool.ID]*worker
+	strangers map[int]*stranger
+	slots     map[int]*slot
+	obits     obituaries
+
+	wanted     int  // workers asked for by the file or a scale
+	fileWanted int  // what the file said at its last reading
+	paused     bool // WINCH: none, until a reload or a scale
+	upSince    time.Time
+	everReady  bool   // READY=1 has been sent
+	stuck      string // why going back failed; until a rollout succeeds
+	scaleBase  int    // failures there had been when the scale under way began
+
+	changes   changes
+	preparing *preparation // the job that reads the file, binds and checks
+	ending    *ending      // nil: not stopping
+	exit      error        // what Run returns
+
+	events    hub
+	published published
+	dropped   int // datagrams and requests of strangers
+}
+
+// generation is one release in the pool and all that it was made with.
+type generation struct {
+	config    *config.Config
+	release   *release.Release
+	candidate *activation.Candidate
+	sockets   *activation.Set
+	inodes    map[uint64]bool // of the sockets
+	inbox     string
+
+	before, asked numbers // of workers: before its reload, and as that read them; the same again once it has turned back
+}
+
+// numbers of workers: the wanted one, and what the file said at its last
+// reading. A scaled number lasts until the file says another.
+type numbers struct{ wanted, fileWanted int }
+
+// New makes a master; nothing happens before Run.
+func New(opts Options, world World) *Master {
+	return &Master{
+		opts: opts, log: opts.Log, world: world,
+		facts: make(chan fact), ended: make(chan struct{}),
+		pool:        pool.New(),
+		generations: map[pool.Generation]*generation{},
+		workers:     map[pool.ID]*worker{},
+		strangers:   map[int]*stranger{},
+		slots:       map[int]*slot{},
+		events:      hub{},
+	}
+}
+
+// Report hands a fact to the loop; after the loop has ended it does nothing.
+// It may be called from any goroutine but the loop's own.
+func (m *Master) report(f fact) {
+	select {
+	case m.facts <- f:
+	case <-m.ended:
+	}
+}
+
+// Run starts the pool and serves until it is stopped. strangers are the
+// processes that a predecessor left in the unit's cgroup.
+func (m *Master) Run(ctx context.Context, strangers []int) error {
+	defer close(m.ended)
+	m.upSince = time.Now()
+	m.adoptStrangers(strangers)
+	m.begin(m.changes.open(kindStart, m.upSince))
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		wake := m.settle(now)
+		if m.over() {
+			return m.exit
+		}
+		arm(timer, now, wake)
+		select {
+		case f := <-m.facts:
+			f.apply(m, time.Now())
+		case <-timer.C:
+		case <-ctx.Done():
+			m.stop(time.Now(), "asked by the program", true)
+			ctx = context.Background()
+		}
+	}
+}
+
+// arm sets the one timer. With nothing to wait for it is stopped: an idle
+// master is not woken up at all.
+func arm(timer *time.Timer, now, wake time.Time) {
+	if wake.IsZero() {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(0, wake.Sub(now)))
+}

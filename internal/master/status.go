@@ -1,0 +1,161 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"fugue/activation"
+	"fugue/internal/control"
+	"fugue/pool"
+)
+
+// Status implements control.Pool. What the loop knows is copied there; what
+// must be read from /proc is read here, where nobody waits for it.
+func (m *Master) Status(ctx context.Context) (control.Status, error) {
+	var s control.Status
+	if err := m.ask(ctx, func(m *Master, now time.Time) { s = m.status(now) }); err != nil {
+		return s, err
+	}
+	for i := range s.Workers {
+		measure(&s.Workers[i])
+	}
+	return s, nil
+}
+
+// measure reads what a worker uses. One that is gone by now uses nothing.
+func measure(w *control.Worker) {
+	p, err := procfs.NewProc(w.PID)
+	if err != nil {
+		return
+	}
+	if stat, err := p.Stat(); err == nil {
+		w.RSS = uint64(stat.ResidentMemory())
+		w.CPU = control.Micros(stat.CPUTime() * float64(time.Second))
+	}
+}
+
+func (m *Master) status(now time.Time) control.Status {
+	state, reason := m.state()
+	s := control.Status{
+		Pool: m.opts.Name, Version: m.opts.Version, PID: os.Getpid(), Unit: m.opts.Unit,
+		State: state, Reason: reason, Generation: int(m.current), Wanted: m.wanted,
+		Ready: m.pool.Total().Ready, Since: m.published.since, Strangers: m.dropped,
+		Change: m.latest(), Workers: m.statusWorkers(),
+	}
+	if s.Since.IsZero() {
+		s.Since = now
+	}
+	if g := m.generations[m.current]; g != nil {
+		s.Config = g.config.Path
+		s.Notes = m.notes()
+	}
+	if c := m.changes.waiting; c != nil {
+		waiting := c.Change
+		s.Waiting = &waiting
+	}
+	if m.sockets != nil {
+		for i, l := range m.sockets.Listeners() {
+			s.Listeners = append(s.Listeners, statusListener(l, firstFD+i))
+		}
+	}
+	return s
+}
+
+// firstFD is the number of the first listener in a worker: sd_listen_fds(3).
+const firstFD = 3
+
+func (m *Master) latest() *control.Change {
+	if c := m.changes.running; c != nil {
+		running := c.Change
+		return &running
+	}
+	if n := len(m.changes.list); n > 0 {
+		last := m.changes.list[n-1].Change
+		return &last
+	}
+	return nil
+}
+
+func (m *Master) statusWorkers() []control.Worker {
+	var list []control.Worker
+	for _, row := range m.pool.Workers() {
+		w := control.Worker{
+			Slot: row.Slot, PID: row.PID, Generation: int(row.Generation),
+			State: row.State.String(), Since: row.Born,
+			Restarts: m.slot(row.Slot).restarts, LastExit: m.slot(row.Slot).lastExit,
+		}
+		if row.State == pool.Stopping {
+			w.Note = row.Why.String()
+		}
+		if out := m.workers[row.ID]; out != nil {
+			w.Status = out.status
+			switch {
+			case row.State == pool.Starting:
+				w.Note = out.note
+			case out.lateWord:
+				w.Note = "said READY=1 after it was seen listening; [ready] when = \"notify\" would wait for its word"
+			}
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
+func statusListener(l activation.Listener, fd int) control.Listener {
+	s := control.Listener{Name: l.Name, Address: l.Address, Network: l.Network, Origin: string(l.Origin), FD: fd}
+	queue, limit, err := activation.Queue(l)
+	s.Queue, s.Limit = queue, limit
+	if err != nil {
+		s.Note = err.Error()
+	}
+	return s
+}
+
+// notes are what a person should know and would not see otherwise.
+func (m *Master) notes() []string {
+	var notes []string
+	if n := len(m.strangers); n > 0 {
+		notes = append(notes, fmt.Sprintf("%s of a predecessor not yet ended", count(n, "process")))
+	}
+	if m.wanted != m.fileWanted {
+		notes = append(notes, fmt.Sprintf("scaled to %d; the configuration says %d", m.wanted, m.fileWanted))
+	}
+	return append(notes, m.world.Complaints()...)
+}
+
+// state is what the pool is doing, and why if that is not well.
+func (m *Master) state() (state, reason string) {
+	g := m.generations[m.current]
+	running := m.changes.running
+	switch {
+	case m.ending != nil:
+		return control.StateStopping, ""
+	case running != nil && running.Kind == kindReload:
+		return control.StateReloading, m.stuck
+	case g == nil || running != nil:
+		return control.StateStarting, ""
+	case m.stuck != "":
+		return control.StateDegraded, m.stuck
+	case m.aim() == 0 && m.paused:
+		return control.StateEmpty, "all workers were stopped by SIGWINCH"
+	}
+	ready, least := m.pool.Total().Ready, m.aim()-g.config.Reload.Unavailable(m.aim())
+	if ready < least && m.pool.Failing(m.current) {
+		return control.StateDegraded, fmt.Sprintf("%d of %s ready", ready, count(m.aim(), "worker")) + m.lastFailure()
+	}
+	return control.StateRunning, ""
+}
+
+// lastFailure names the worker that failed last.
+func (m *Master) lastFailure() string {
+	f := m.pool.Failures(m.current).Last
+	b := m.obits.find(f.ID)
+	if b == nil {
+		return ""
+	}
+	return ": " + b.sentence(f, m.generations[m.current].config.Ready.Timeout)
+}

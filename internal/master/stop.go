@@ -1,0 +1,213 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"fugue/internal/config"
+	"fugue/internal/control"
+	"time"
+)
+
+// StartError is why a pool never came up.
+type StartError struct {
+	Exit    int // for the process
+	Err     error
+	Details []string // the last lines of the worker it is about
+}
+
+func (e *StartError) Error() string {
+	text := e.Err.Error()
+	for _, line := range e.Details {
+		text += "\n  | " + line
+	}
+	return text
+}
+
+// ExitCode is what the process ends with.
+func (e *StartError) ExitCode() int { return e.Exit }
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// exitCode is what a refusal ends with: bad input is told from what was
+// right but could not be done.
+func exitCode(err error) int {
+	if _, bad := errors.AsType[*config.Error](err); bad {
+		return control.ExitBadInput
+	}
+	if e, ok := errors.AsType[*control.Error](err); ok {
+		return e.Exit
+	}
+	return control.ExitUndone
+}
+
+// ending is the last part of a pool's life.
+type ending struct {
+	change   *change
+	asking   context.CancelFunc // of the question to systemd
+	decided  bool               // it is known what is to become of the sockets
+	closeOwn bool               // this is a stop and no restart: new connections are to be refused
+	closeAt  time.Time
+	closed   bool
+	atOnce   bool // asked for twice: nothing is waited for but the kernel
+}
+
+// jobTimeout is how long systemd may take to say whether this is a stop or a
+// restart. Waiting costs no request: the workers serve.
+const jobTimeout = 5 * time.Second
+
+// stop begins the end; asked for once more, it comes at once. final says
+// that nobody is going to start the pool again right away; otherwise systemd
+// is asked.
+func (m *Master) stop(now time.Time, why string, final bool) *change {
+	if m.ending != nil {
+		m.log.Warnf("%s, again: killing all workers", why)
+		m.ending.atOnce = true
+		m.decide(now, m.ending.closeOwn)
+		m.pool.Abandon(now)
+		for _, s := range m.strangers {
+			s.signalled, s.killAt = true, now
+		}
+		return m.ending.change
+	}
+	m.log.Infof("stopping: %s", why)
+	c := m.changes.open(kindStop, now)
+	m.ending = &ending{change: c, asking: func() {}}
+	m.world.Tell("STOPPING=1")
+	m.abandonChanges(now, "the pool is being stopped")
+	if final || m.opts.Unit == "" {
+		m.decide(now, true)
+		return c
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+	m.ending.asking = cancel
+	go func() {
+		defer cancel()
+		job, err := m.world.Job(ctx)
+		m.report(jobKnown{job, err})
+	}()
+	return c
+}
+
+// noStart is told to who waits for more of a pool that did not come up.
+const noStart = "the pool did not start"
+
+// abandonChanges sends home who waited for what will not happen any more.
+func (m *Master) abandonChanges(now time.Time, message string) {
+	if m.preparing != nil {
+		m.preparing.cancel()
+	}
+	for _, c := range append([]*change{m.changes.running, m.changes.waiting, m.changes.scaling}, m.changes.cancels...) {
+		if c != nil {
+			m.conclude(now, c, control.OutcomeCancelled, control.ExitUndone, message, nil)
+		}
+	}
+	m.changes.cancels = nil
+	if m.rollout != nil {
+		m.keepBoth(m.generations[m.rollout.To()].candidate)
+		m.rollout = nil
+	}
+}
+
+// jobKnown: systemd has said what it is doing to us.
+type jobKnown struct {
+	job string
+	err error
+}
+
+func (f jobKnown) apply(m *Master, now time.Time) {
+	if m.ending == nil || m.ending.decided {
+		return
+	}
+	switch {
+	case f.err != nil:
+		m.log.Warnf("ask systemd whether this is a stop or a restart: %v; the sockets stay open to the end", f.err)
+	case f.job != "stop":
+		m.log.Infof("the unit's job is %q: the sockets stay open for the successor", f.job)
+	}
+	m.decide(now, f.err == nil && f.job == "stop")
+}
+
+// decide lets the workers go.
+func (m *Master) decide(now time.Time, closeOwn bool) {
+	e := m.ending
+	if e.decided {
+		return
+	}
+	e.asking()
+	e.decided, e.closeOwn, e.closeAt = true, closeOwn, now
+	var longest time.Duration
+	for g, gen := range m.generations {
+		m.pool.SetTarget(g, 0)
+		stop := gen.config.Stop
+		longest = max(longest, stop.Delay+finite(stop.Timeout))
+		if g == m.current {
+			e.closeAt = now.Add(stop.Delay)
+		}
+	}
+	m.announceTime(longest)
+}
+
+// steerEnd closes our own sockets when the stop signals go out, so that new
+// connections are refused and not left hanging; those of .socket units are
+// systemd's.
+func (m *Master) steerEnd(now time.Time) {
+	e := m.ending
+	if !e.decided {
+		return
+	}
+	for g := range m.generations {
+		m.pool.SetTarget(g, 0)
+	}
+	// A preparation works with the sockets; it has been told to end.
+	if e.closeOwn && !e.closed && !now.Before(e.closeAt) && m.preparing == nil {
+		e.closed = true
+		m.closeOwn()
+	}
+}
+
+func (m *Master) closeOwn() {
+	if m.sockets == nil {
+		return
+	}
+	for _, l := range m.sockets.Listeners() {
+		if l.StoreName != "" {
+			m.world.Unstore(l.StoreName)
+		}
+	}
+	if err := m.sockets.Close(true); err != nil {
+		m.log.Warnf("close the sockets: %v", err)
+	}
+}
+
+func (m *Master) closeWake(now time.Time) time.Time {
+	if e := m.ending; e != nil && e.decided && e.closeOwn && !e.closed && e.closeAt.After(now) {
+		return e.closeAt
+	}
+	return time.Time{}
+}
+
+// over reports that nothing is left to wait for, and sends the last callers
+// home.
+func (m *Master) over() bool {
+	e := m.ending
+	if e == nil || !e.decided || len(m.workers) > 0 || m.strangersToEnd() > 0 {
+		return false
+	}
+	if m.preparing != nil && !e.atOnce {
+		return false // it may have bound something, which is to be taken back
+	}
+	now := time.Now()
+	if e.closeOwn && !e.closed {
+		m.closeOwn()
+	}
+	if e.change != nil {
+		m.conclude(now, e.change, control.OutcomeOK, control.ExitOK, fmt.Sprintf("pool %s has stopped", m.opts.Name), nil)
+	}
+	m.events.close()
+	return true
+}
+
+// finalStop reports that the pool was stopped for good and not for a
+// successor.
+func (m *Master) finalStop() bool { return m.ending != nil && m.ending.closeOwn }

@@ -1,0 +1,191 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"fugue/internal/config"
+	"fugue/internal/proc"
+	"fugue/pool"
+)
+
+// worker is what the loop knows of a running process beside its row in the
+// pool.
+type worker struct {
+	id          pool.ID
+	slot        int
+	generation  pool.Generation
+	process     Process
+	stopLooking context.CancelFunc
+	launchErr   error
+	gaveUp      bool   // said STOPPING=1 before it was available
+	note        string // what looking for readiness saw last
+	status      string // its own STATUS=
+	readyBy     string // what made it ready: its word, or our look
+	seenAt      time.Time
+	lateWord    bool // READY=1 came well after the look had found it ready
+}
+
+// slot is what is remembered of a slot over its workers.
+type slot struct {
+	restarts int
+	lastExit string
+}
+
+func (m *Master) slot(n int) *slot {
+	s, ok := m.slots[n]
+	if !ok {
+		s = &slot{}
+		m.slots[n] = s
+	}
+	return s
+}
+
+// spawn starts the process of a new row.
+func (m *Master) spawn(now time.Time, a pool.Action) {
+	g := m.generations[a.Generation]
+	w := &worker{id: a.ID, slot: a.Slot, generation: a.Generation, stopLooking: func() {}}
+	process, err := m.world.Start(
+		Launch{Slot: a.Slot, Generation: a.Generation, Config: g.config, Release: g.release, Sockets: g.sockets, Inbox: g.inbox},
+		func(err error) { m.report(launched{a.ID, err}) },
+		func() { m.report(exited{a.ID}) },
+	)
+	if err != nil {
+		m.obits.add(&obituary{id: a.ID, slot: a.Slot, generation: a.Generation, launch: err, complete: true})
+		m.pool.SpawnFailed(now, a.ID)
+		m.log.Errorf("worker %d of generation %d could not be started: %v", a.Slot, a.Generation, err)
+		return
+	}
+	w.process = process
+	m.workers[a.ID] = w
+	m.pool.Spawned(a.ID, process.PID())
+}
+
+// look begins to wait for a worker to become ready.
+func (m *Master) look(w *worker) {
+	g := m.generations[w.generation]
+	id := w.id
+	ready := func() { m.report(seenReady{id}) }
+	ctx, stop := context.WithCancel(context.Background())
+	w.stopLooking = stop
+	switch when := g.when(); when {
+	case config.WhenStarted:
+		t := time.AfterFunc(g.config.Ready.Delay, ready)
+		w.stopLooking = func() { t.Stop(); stop() }
+	case config.WhenAuto, config.WhenListening:
+		m.world.Watch(ctx, w.process.PID(), g.inodes, ready, func(s string) { m.report(noted{id, s}) })
+	}
+}
+
+// when is how this generation's workers become ready. A worker without any
+// socket cannot be seen listening; if it is not said otherwise, running is
+// all that can be asked of it.
+func (g *generation) when() config.When {
+	if g.config.Ready.When == config.WhenAuto && len(g.inodes) == 0 {
+		return config.WhenStarted
+	}
+	return g.config.Ready.When
+}
+
+// signal sends a worker its stop signal, or kills it with its group.
+func (m *Master) signal(a pool.Action) {
+	w, ok := m.workers[a.ID]
+	if !ok {
+		return
+	}
+	w.stopLooking()
+	pid := w.process.PID()
+	if a.Verb == pool.Kill {
+		m.log.Warnf("killing worker %d (pid %d): %s", w.slot, pid, a.Why)
+		m.events.publish(event("killed", w, a.Why.String()))
+		if err := w.process.KillGroup(); err != nil {
+			m.log.Errorf("kill worker %d (pid %d): %v", w.slot, pid, err)
+		}
+		return
+	}
+	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
+	m.log.Infof("stopping worker %d (pid %d) of generation %d: %s", w.slot, pid, w.generation, a.Why)
+	m.events.publish(event("stopping", w, a.Why.String()))
+	if err := w.process.Signal(sig); err != nil {
+		m.log.Errorf("send %v to worker %d (pid %d): %v", sig, w.slot, pid, err)
+	}
+}
+
+// clean reports whether an exit status is a good end. For a stop that was
+// asked for, servers end in many ways: 143 and 30 are what shells and uWSGI
+// make of a signal.
+func clean(e proc.Exit, asked bool, sig syscall.Signal) bool {
+	if e.Signal == 0 && !e.Unknown && e.Code == 0 {
+		return true
+	}
+	return asked && (e.Unknown || e.Signal == sig || e.Signal == syscall.SIGTERM || e.Code == 143 || e.Code == 30)
+}
+
+// obituary is what is remembered of a worker that failed, for the verdict.
+type obituary struct {
+	id         pool.ID
+	slot, pid  int
+	generation pool.Generation
+	launch     error     // why it could not be started
+	exit       proc.Exit // how it ended
+	exited     bool
+	note       string   // what was seen of its readiness
+	stderr     []string // its last lines
+	complete   bool     // stderr is all there is to come
+}
+
+// obituaries keeps the last few.
+type obituaries struct{ list []*obituary }
+
+func (o *obituaries) add(b *obituary) {
+	const kept = 64
+	o.list = append(o.list, b)
+	if len(o.list) > kept {
+		o.list = o.list[1:]
+	}
+}
+
+func (o *obituaries) find(id pool.ID) *obituary {
+	for _, b := range o.list {
+		if b.id == id {
+			return b
+		}
+	}
+	return nil
+}
+
+// sentence says of a failed worker who it was and how it failed.
+func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
+	who := fmt.Sprintf("worker %d (pid %d) of generation %d", b.slot, b.pid, b.generation)
+	switch {
+	case b.launch != nil:
+		return fmt.Sprintf("worker %d of generation %d could not be started: %v", b.slot, b.generation, b.launch)
+	case f.NotReady:
+		seen := b.note
+		if seen != "" {
+			seen = ": it " + seen
+		}
+		return fmt.Sprintf("%s was not ready within %v%s%s", who, timeout, seen, "; send READY=1 from it, or set [ready] when or timeout")
+	case !b.exited:
+		return who + " said that it is stopping before it was available"
+	case f.Late:
+		return fmt.Sprintf("%s ended with %s after it had become available", who, b.exit)
+	}
+	return fmt.Sprintf("%s ended with %s before it was available", who, b.exit)
+}
+
+// wordCounts reports whether READY=1 makes this generation's workers ready.
+func (g *generation) wordCounts() bool {
+	when := g.config.Ready.When
+	return when == config.WhenNotify || when == config.WhenAuto
+}
+
+func trimTail(lines []string) []string {
+	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}

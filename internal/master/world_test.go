@@ -1,0 +1,299 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"fugue/activation"
+	"fugue/internal/config"
+	"fugue/internal/notify"
+	"fugue/internal/proc"
+	"fugue/internal/release"
+)
+
+// manner is how the workers of a release behave.
+type manner struct {
+	start  error         // their process cannot be made
+	launch error         // their command cannot be run
+	silent bool          // never ready
+	ready  time.Duration // from start to ready
+	seen   string        // what a look sees until then
+	life   time.Duration // from start to an end by itself; 0: it lives on
+	exit   proc.Exit     // how it then ends
+	deaf   bool          // does not hear the stop signal
+	drain  time.Duration // from the stop signal to the end
+	stderr []string
+	tail   time.Duration // how long after the end the last lines arrive
+}
+
+var (
+	good   = manner{ready: 100 * time.Millisecond, drain: 50 * time.Millisecond}
+	broken = manner{silent: true, life: 20 * time.Millisecond, exit: proc.Exit{Code: 1}, stderr: []string{"loading", "no such table: users"}}
+	hangs  = manner{silent: true, drain: 50 * time.Millisecond}
+	absent = manner{launch: &proc.LaunchError{Step: "execute /srv/server", Errno: syscall.ENOENT}}
+)
+
+// world is an outside that exists only in memory, and in fake time.
+type world struct {
+	mu sync.Mutex
+
+	file    string            // the configuration
+	release string            // what is deployed: the path of the next release
+	manners map[string]manner // by release
+	deploys map[string]manner // of single workers: "release/slot"
+
+	prepare  time.Duration // how long a preparation takes
+	refusal  error         // of a preparation
+	deafPrep bool          // it does not hear that it is cancelled
+	specs    []activation.Spec
+	job      func(ctx context.Context) (string, error)
+
+	report    func(fact)
+	lastPID   int
+	processes map[int]*process
+	born      int // processes ever
+	told      []telling
+	stored    map[string]int
+	prepared  int
+}
+
+// telling is one message to systemd.
+type telling struct {
+	at   time.Time
+	text string
+}
+
+func (w *world) Prepare(ctx context.Context, current *activation.Set) (*Prepared, error) {
+	w.mu.Lock()
+	w.prepared++
+	file, path, delay, refusal, specs, deaf := w.file, w.release, w.prepare, w.refusal, w.specs, w.deafPrep
+	w.mu.Unlock()
+	if deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("run the check: %w", ctx.Err())
+		}
+	}
+	cfg, err := configOf(file)
+	if err != nil {
+		return nil, err
+	}
+	if refusal != nil {
+		return nil, refusal
+	}
+	candidate, err := activation.Prepare(current, specs, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Prepared{Config: cfg, Release: &release.Release{Path: path}, Candidate: candidate, Inbox: "/run/inbox"}, nil
+}
+
+// configOf reads a configuration; a line that begins with "[" ends the keys
+// that stand before the tables.
+func configOf(text string) (*config.Config, error) {
+	head, tables, _ := strings.Cut(text+"\n", "\n[")
+	if tables != "" {
+		tables = "[" + tables
+	}
+	if !strings.Contains(tables, "[ready]") {
+		tables = "[ready]\nwhen = \"notify\"\n" + tables
+	}
+	data := "command = [\"/srv/server\"]\n" + head + "\n" + tables
+	return config.Parse([]config.File{{Path: "/etc/fugue/web.toml", Text: []byte(data)}}, config.Options{WorkDir: "/"})
+}
+
+func (w *world) Start(l Launch, launched func(error), exited func()) (Process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	how, ok := w.deploys[fmt.Sprintf("%s/%d", l.Release.Path, l.Slot)]
+	if !ok {
+		how, ok = w.manners[l.Release.Path]
+	}
+	if !ok {
+		how = good
+	}
+	if how.start != nil {
+		return nil, how.start
+	}
+	w.lastPID++
+	p := w.process(w.lastPID, how)
+	p.slot, p.generation = l.Slot, int(l.Generation)
+	go p.live(launched, exited)
+	return p, nil
+}
+
+func (w *world) Adopt(pid int, exited func()) (Process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	how, ok := w.manners[fmt.Sprint("stranger ", pid)]
+	if !ok {
+		return nil, proc.ErrGone
+	}
+	p := w.process(pid, how)
+	go p.live(func(error) {}, exited)
+	return p, nil
+}
+
+func (w *world) process(pid int, how manner) *process {
+	p := &process{
+		world: w, manner: how, pid: pid, ended: make(chan struct{}), listens: make(chan struct{}),
+		signals: make(chan syscall.Signal, 16), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
+	}
+	w.processes[pid] = p
+	w.born++
+	return p
+}
+
+func (w *world) Watch(ctx context.Context, pid int, _ map[uint64]bool, found func(), note func(string)) {
+	w.mu.Lock()
+	p := w.processes[pid]
+	w.mu.Unlock()
+	if p == nil {
+		return
+	}
+	go func() {
+		if p.seen != "" {
+			note(p.seen)
+		}
+		select {
+		case <-p.listens:
+			found()
+		case <-ctx.Done():
+		}
+	}()
+}
+
+func (w *world) Tell(state string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, telling{time.Now(), state})
+}
+
+func (w *world) Store(l activation.Listener) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stored[l.StoreName]++
+}
+
+func (w *world) Unstore(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.stored, name)
+}
+
+func (w *world) Configure(*config.Config) {}
+
+func (w *world) Complaints() []string { return nil }
+
+func (w *world) Job(ctx context.Context) (string, error) { return w.job(ctx) }
+
+// process is a worker, or what a predecessor left.
+type process struct {
+	manner
+	world            *world
+	pid              int
+	slot, generation int
+
+	signals chan syscall.Signal
+	kills   chan struct{}
+	dies    chan proc.Exit // by a hand from outside
+	listens chan struct{}
+	ended   chan struct{}
+	how     proc.Exit // after ended
+	stops   int       // signals that it got
+}
+
+// live is the life of the process.
+func (p *process) live(launched func(error), exited func()) {
+	p.how = p.course(launched)
+	p.world.mu.Lock()
+	delete(p.world.processes, p.pid)
+	p.world.mu.Unlock()
+	close(p.ended)
+	exited()
+}
+
+func (p *process) course(launched func(error)) proc.Exit {
+	launched(p.launch)
+	if p.launch != nil {
+		return proc.Exit{Code: 127}
+	}
+	var ready, end, drained <-chan time.Time
+	if !p.silent {
+		ready = time.After(p.ready)
+	}
+	if p.life > 0 {
+		end = time.After(p.life)
+	}
+	for {
+		select {
+		case <-ready:
+			close(p.listens)
+			p.say(p.pid, "READY=1")
+		case <-end:
+			return p.exit
+		case how := <-p.dies:
+			return how
+		case <-p.kills:
+			return proc.Exit{Signal: syscall.SIGKILL}
+		case <-p.signals:
+			p.world.mu.Lock()
+			p.stops++
+			p.world.mu.Unlock()
+			if !p.deaf && drained == nil {
+				ready, drained = nil, time.After(p.drain)
+			}
+		case <-drained:
+			return proc.Exit{}
+		}
+	}
+}
+
+// say sends a datagram to the inbox, from the process or one of its own.
+func (p *process) say(from int, lines ...string) {
+	fields, _ := notify.ParseState([]byte(strings.Join(lines, "\n")))
+	m := notify.Message{PID: from, Fields: fields}
+	if from != p.pid {
+		m.Lineage = []int{from - 1, p.pid}
+	}
+	p.world.report(datagram{m})
+}
+
+func (p *process) PID() int { return p.pid }
+
+func (p *process) Signal(sig syscall.Signal) error {
+	p.signals <- sig
+	return nil
+}
+
+func (p *process) KillGroup() error {
+	p.kills <- struct{}{}
+	return nil
+}
+
+func (p *process) Reap() (proc.Exit, error) {
+	<-p.ended
+	return p.how, nil
+}
+
+func (p *process) Tail(ctx context.Context) []string {
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return p.stderr
+	}
+	select {
+	case <-time.After(p.tail):
+		return p.stderr
+	case <-ctx.Done():
+		return nil
+	}
+}
