@@ -45,7 +45,7 @@ func random(t *rapid.T) {
 		case kind > 3:
 			m = pooltest.DrawBroken(t, l)
 		case kind == 3 && o.limits.Timeout > 0:
-			m.Life = m.Ready + l.MinUptime + pooltest.DrawSpan(t)
+			m.Life = m.Ready + l.MinUptime + pooltest.DrawSpan(t) + 100*time.Millisecond
 		}
 		next++
 		return o.AddRelease(next-1, l, m)
