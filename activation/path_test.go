@@ -285,9 +285,16 @@ func TestAccessNeverTouchesAnotherFile(t *testing.T) {
 	ok(t, os.WriteFile(victim, nil, 0o600))
 	ok(t, os.Remove(path))
 	ok(t, os.Symlink(victim, path))
-	_, err := access{mode: 0o666, uid: -1, gid: -1}.apply(path, only(t, s).file())
-	wantErr(t, err, "no longer the socket")
+	change := func() {
+		t.Helper()
+		_, err := access{mode: 0o600, uid: -1, gid: -1}.apply(path, only(t, s).file())
+		wantErr(t, err, "no longer the socket")
+	}
+	change()
 	if st, _ := os.Stat(victim); st.Mode() != 0o600 {
 		t.Errorf("the mode of another file is %v now", st.Mode())
 	}
+	ok(t, os.Remove(path))
+	hold(t, Spec{Name: "x", Stream: path})
+	change()
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,6 +235,26 @@ func TestSameAddressTwice(t *testing.T) {
 	if l := both.Listeners(); l[0].FD == l[1].FD || l[0].Address != l[1].Address {
 		t.Errorf("%+v", l)
 	}
+}
+
+// Of several sockets at one address each name keeps its own.
+func TestNamesDecideAmongShards(t *testing.T) {
+	a := Spec{Name: "a", Stream: "127.0.0.1:0", ReusePort: new(true)}
+	s := commit(t, nil, nil, a)
+	a.Stream = only(t, s).Address
+	b := a
+	b.Name = "b"
+	s = commit(t, s, nil, a, b)
+	swapped := commit(t, s, nil, b, a)
+	if diff := cmp.Diff(reversedFDs(s), swapped.FDs()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func reversedFDs(s *Set) []int {
+	fds := s.FDs()
+	slices.Reverse(fds)
+	return fds
 }
 
 func TestValidate(t *testing.T) {
