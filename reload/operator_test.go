@@ -21,6 +21,7 @@ type operator struct {
 	roll    *reload.Rollout
 	to      *pooltest.Release
 	waiting []*pooltest.Release
+	file    int          // workers wanted by the next release; negative: as many as now
 	phase   reload.Phase // of the last rollout
 	why     error
 	stuck   error
@@ -40,7 +41,7 @@ type seen struct {
 var errAsked = errors.New("cancelled")
 
 func operate(w *pooltest.World) *operator {
-	o := &operator{World: w}
+	o := &operator{World: w, file: -1}
 	w.Steer = o.steer
 	w.SteerWake = func() time.Time {
 		if o.roll == nil {
@@ -101,6 +102,9 @@ func (o *operator) steer() bool {
 			return false
 		}
 		o.to, o.waiting = o.waiting[0], o.waiting[1:]
+		if o.file >= 0 {
+			o.want, o.file = o.file, -1
+		}
 		o.begins()
 		o.roll = reload.New(o.Now, o.limits, o.serving, o.to.Number, o.want, o.Pool)
 		o.seen = seen{}

@@ -57,6 +57,9 @@ func random(t *rapid.T) {
 		case 0, 1:
 			o.Run(pooltest.DrawSpan(t))
 		case 2:
+			if pooltest.DrawNumber(t, "another number?") == 6 {
+				o.file = pooltest.DrawNumber(t, "workers in the file")
+			}
 			o.reload(draw(pooltest.DrawNumber(t, "kind")))
 		case 3:
 			o.scale(pooltest.DrawNumber(t, "workers"))

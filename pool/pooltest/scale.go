@@ -11,7 +11,7 @@ import (
 )
 
 // Random checks n random cases of a property, split over two goroutines: n
-// times FUGUE_TEST_SCALE (1 if it is unset), a fiftieth of that under the
+// times FUGUE_TEST_SCALE (1 if it is unset), a hundredth of that under the
 // race detector, a fifth with -short. -rapid.checks overrides all of it, a
 // failure is shrunk, and printed with the seed that repeats it.
 func Random(t *testing.T, n int, property func(*rapid.T)) {
@@ -25,7 +25,7 @@ func Random(t *testing.T, n int, property func(*rapid.T)) {
 			scale = v
 		}
 		if race {
-			scale /= 50
+			scale /= 100
 		}
 		checks := max(20, int(float64(n)*scale)/2)
 		if err := set.Value.Set(strconv.Itoa(checks)); err != nil {
