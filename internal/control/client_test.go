@@ -29,8 +29,10 @@ func TestMasterThatDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close(true)
-	_, err = c.Reload(context.Background(), ReloadRequest{})
-	if exitOf(err) != ExitNoAnswer || !strings.Contains(err.Error(), "did not answer within 50ms") {
+	guard, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, err = c.Reload(guard, ReloadRequest{})
+	if exitOf(err) != ExitNoAnswer || !strings.Contains(err.Error(), "did not answer within 50ms") || guard.Err() != nil {
 		t.Errorf("while it hangs: %v", err)
 	}
 }

@@ -175,6 +175,20 @@ func TestLockEndsWithItsHolder(t *testing.T) {
 	h.Release()
 }
 
+// A lock of the process (F_SETLK) would be lost when anything in the process
+// closes the file, as looking for pools does.
+func TestLockHoldsWithinItsProcess(t *testing.T) {
+	root := t.TempDir()
+	h := lockDir(t, filepath.Join(root, "web"))
+	if e, err := (Finder{Roots: []string{root}}).Find("web"); err != nil || !e.Running {
+		t.Errorf("find: %+v, %v", e, err)
+	}
+	if second, err := Lock(h.Dir()); err == nil {
+		second.Release()
+		t.Error("locked twice")
+	}
+}
+
 // asExec locks, then executes this binary again with the lock's descriptor.
 func asExec(dir string) int {
 	h, err := Lock(dir)

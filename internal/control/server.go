@@ -183,14 +183,13 @@ func (s *Server) plain(call func(*http.Request) (any, error)) http.HandlerFunc {
 func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn := http.NewResponseController(w)
+		// To its end: then net/http drops the deadline of sending, and reads on
+		// only to see the client leave.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			refusal(w, Errorf(ExitUsage, "read the request: %w", err))
 			return
 		}
-		// The deadline was for sending. From here on net/http reads only to
-		// see the client leave, which a deadline would feign.
-		conn.SetReadDeadline(time.Time{})
 		ticket, err := call(r.Context(), body)
 		if err != nil {
 			conn.SetWriteDeadline(time.Now().Add(s.limits.send))
