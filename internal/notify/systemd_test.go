@@ -309,6 +309,23 @@ func TestAManagerThatReturnsHearsWhatWasSaidMeanwhile(t *testing.T) {
 	}
 }
 
+// An outage of long ago does not count against the next one.
+func TestEachOutageHasItsOwnTime(t *testing.T) {
+	path := filepath.Join(shortDir(t), "n")
+	m := newManager(t, path)
+	w := wire{ctx: t.Context(), address: path, outage: time.Now().Add(-2 * retryFor)}
+	defer w.hangUp()
+	must(t, w.deliver(entry{state: "N=1"}))
+	m.expect("N=1")
+	m.conn.Close()
+	delivered := make(chan error, 1)
+	go func() { delivered <- w.deliver(entry{state: "N=2"}) }()
+	must(t, os.Remove(path))
+	m = newManager(t, path)
+	m.expect("N=2")
+	must(t, <-delivered)
+}
+
 func TestAMessageThatCannotBeSentIsCounted(t *testing.T) {
 	dir := shortDir(t)
 	must(t, os.WriteFile(dir+"/file", nil, 0o600))
