@@ -41,6 +41,10 @@ to try in another terminal. Nothing else is needed.`,
 }
 
 func (a *app) demo(ctx context.Context) error {
+	// The master would say so too, but below a page of things to try.
+	if e, err := a.finder.Find(demoPool); err == nil && e.Running {
+		return fmt.Errorf("pool %s runs already", e)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the program's own path: %w", err)
