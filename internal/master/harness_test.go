@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"fugue/internal/control"
+	"fugue/internal/notify"
 	"fugue/internal/proc"
 )
 
@@ -307,6 +308,12 @@ func (h *harness) heard(prefix string, times int) {
 	if got := h.messages(prefix); len(got) != times {
 		h.Errorf("systemd was told %q %d times, want %d: %q", prefix, len(got), times, got)
 	}
+}
+
+// extended checks how often systemd was asked for so much time, and a margin.
+func (h *harness) extended(d time.Duration, times int) {
+	h.Helper()
+	h.heard(notify.ExtendTimeout(d+margin), times)
 }
 
 // forget drops what was told and logged until now.

@@ -88,11 +88,11 @@ func TestReloadAsksForTime(t *testing.T) {
 		h.deploy("v2", hangs)
 		h.deploys["v2/3"] = good // the canary
 		a := h.reload()
-		h.heard("EXTEND_TIMEOUT_USEC=70000000", 2) // to prepare, to advance
+		h.extended(time.Minute, 2) // to prepare, to advance
 		h.pass(59 * time.Second)
-		h.heard("EXTEND_TIMEOUT_USEC=70000000", 2)
+		h.extended(time.Minute, 2)
 		h.expect(a, control.OutcomeUndone, control.ExitUndone, "took too long (1m0s)", "generation 1 serves")
-		h.heard("EXTEND_TIMEOUT_USEC=70000000", 3)
+		h.extended(time.Minute, 3)
 		h.pass(time.Minute)
 		h.serve(1, 2)
 	})
