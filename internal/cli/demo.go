@@ -27,7 +27,7 @@ to try in another terminal. Nothing else is needed.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	worker := cmd.Flags().String("worker", "", "be one of the workers, of the release in this file")
-	cmd.Flags().MarkHidden("worker")
+	cmd.Flags().Lookup("worker").Hidden = true
 	cmd.RunE = action(func(ctx context.Context, _ *cobra.Command, _ []string) error {
 		if *worker != "" {
 			return demoWorker(*worker, os.Getenv)

@@ -30,7 +30,7 @@ func (a *app) change(ctx context.Context, pool []string, kind string, out format
 	p := &progress{screen: a.out, pool: printable(name)}
 	ch, err := c.Follow(ctx, s, func(e control.Event, line []byte) {
 		if out.json() {
-			a.printRaw(line)
+			_ = a.printRaw(line) // the verdict counts, not who reads it
 		} else {
 			p.show(e)
 		}
@@ -59,15 +59,15 @@ func (a *app) change(ctx context.Context, pool []string, kind string, out format
 // are, for editors that jump to them.
 func verdict(pool string, c control.Change) string {
 	message := c.Message
-	var first []string
+	var lines []string
 	if c.Exit == control.ExitBadInput {
-		first = strings.Split(strings.TrimRight(message, "\n"), "\n")
+		lines = strings.Split(strings.TrimRight(message, "\n"), "\n")
 		message = c.Kind + " " + c.Outcome + ", nothing was changed"
 	}
 	if message == "" {
 		message = strings.TrimSpace(c.Kind + " " + c.Outcome)
 	}
-	lines := append(first, pool+": "+message)
+	lines = append(lines, pool+": "+message)
 	for _, d := range c.Details {
 		lines = append(lines, "    "+d)
 	}

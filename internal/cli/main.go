@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
+	root.SetFlagErrorFunc(usage)
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.reloadCommand(), a.cancelCommand(),
 		a.scaleCommand(), a.stopCommand(), a.listCommand(), a.eventsCommand(),

@@ -33,7 +33,7 @@ the others are bound.`,
 	f.StringArrayVarP(&o.Config.Listen, "listen", "l", nil, "[NAME=]ADDRESS to listen on, as in ListenStream=; can be given again")
 	var said overrides
 	cmd.Long += "\n\nThe other keys, each a flag too (--reload.max_surge 2):\n" + said.flags(cmd)
-	cmd.MarkFlagFilename("config", "toml")
+	_ = cmd.MarkFlagFilename("config", "toml")
 	cmd.RunE = action(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		if err := a.born(); err != nil {
 			return err

@@ -27,7 +27,7 @@ func newScreen(f *os.File, getenv func(string) string) *screen {
 	if err != nil {
 		return s
 	}
-	raw.Control(func(fd uintptr) {
+	_ = raw.Control(func(fd uintptr) {
 		s.fd = int(fd) // stdout: open as long as we are
 		_, err := unix.IoctlGetTermios(s.fd, unix.TCGETS)
 		s.terminal = err == nil && getenv("TERM") != "dumb"
@@ -135,7 +135,7 @@ type format string
 func outputFlag(cmd *cobra.Command) *format {
 	f := format("table")
 	cmd.Flags().VarP(&f, "output", "o", "how to say it: table or json")
-	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return &f
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,7 +128,8 @@ func TestStopUnitOfOthers(t *testing.T) {
 	a := &app{out: &screen{Writer: t.Output()}, err: t.Output()}
 	u := unitStop{args: []string{"false"}}
 	err := failure(a.stopUnit(t.Context(), control.Status{Pool: "web", Unit: "web.service"}, u))
-	if f, ok := err.(*fault); !ok || f.exit != 1 || f.text != "systemd runs pool web and would start it again; nothing was changed, use: false" {
+	var f *fault
+	if !errors.As(err, &f) || f.exit != 1 || f.text != "systemd runs pool web and would start it again; nothing was changed, use: false" {
 		t.Error(err)
 	}
 }

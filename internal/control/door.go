@@ -107,10 +107,10 @@ func (d *door) refuse(c *net.UnixConn, status int, reply ErrorReply) {
 	go func() {
 		defer d.refusal.Add(-1)
 		defer c.Close()
-		c.SetReadDeadline(time.Now().Add(min(time.Second, d.limits.send)))
+		_ = c.SetReadDeadline(time.Now().Add(min(time.Second, d.limits.send)))
 		in := bufio.NewReader(io.LimitReader(c, d.limits.body))
 		if r, err := http.ReadRequest(in); err == nil {
-			io.Copy(io.Discard, r.Body)
+			_, _ = io.Copy(io.Discard, r.Body)
 		}
 		answer(c, status, reply)
 	}()

@@ -51,7 +51,7 @@ func serve(s *Socket, pool Pool, access Access, version string, lim limits) (*Se
 	}
 	go func() {
 		defer close(sv.served)
-		sv.http.Serve(&door{UnixListener: l, access: access, limits: lim})
+		_ = sv.http.Serve(&door{UnixListener: l, access: access, limits: lim})
 	}()
 	return sv, nil
 }
@@ -168,7 +168,7 @@ func decode(body []byte, into any) error {
 func (s *Server) plain(call func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := call(r)
-		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.send))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.send))
 		if err != nil {
 			refusal(w, err)
 			return
@@ -192,7 +192,7 @@ func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http
 		}
 		ticket, err := call(r.Context(), body)
 		if err != nil {
-			conn.SetWriteDeadline(time.Now().Add(s.limits.send))
+			_ = conn.SetWriteDeadline(time.Now().Add(s.limits.send))
 			refusal(w, err)
 			return
 		}
@@ -227,5 +227,5 @@ func refusal(w http.ResponseWriter, err error) {
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) // an error is the client's leaving
+	_ = json.NewEncoder(w).Encode(v) // an error is the client's leaving
 }

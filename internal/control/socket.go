@@ -109,7 +109,7 @@ func (s *Socket) listener() (*net.UnixListener, error) {
 	}
 	f := os.NewFile(uintptr(dup), s.path)
 	defer f.Close()
-	l, err := net.FileListener(f)
+	l, err := net.FileListener(f) //nolint:forbidigo // no worker shares this socket
 	if err != nil {
 		return nil, fmt.Errorf("serve control socket: %w", err)
 	}
