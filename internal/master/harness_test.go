@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -116,6 +117,20 @@ func (h *harness) signal(sig syscall.Signal) { h.signalFrom(sig, true) }
 func (h *harness) signalFrom(sig syscall.Signal, user bool) {
 	h.m.report(pending{func() []proc.Signal { return []proc.Signal{{Signal: sig, FromUser: user}} }})
 	synctest.Wait()
+}
+
+// with changes the world.
+func (h *harness) with(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
+}
+
+// storedNow is what is in the fd store.
+func (h *harness) storedNow() map[string]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.stored)
 }
 
 // deploy makes what the next reload finds.
@@ -374,6 +389,8 @@ func (h *harness) close() {
 	for _, a := range h.asked {
 		h.verdict(a)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if n := len(h.processes); n > 0 {
 		h.Errorf("%d processes are left; %s", n, h.tale())
 	}

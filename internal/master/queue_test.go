@@ -55,7 +55,7 @@ func TestReloadNow(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			started(t, "workers = 2", func(h *harness) {
 				served := h.alive(1)
-				h.prepare, h.deafPrep = 5*time.Second, c.wait == 5*time.Second
+				h.with(func() { h.prepare, h.deafPrep = 5*time.Second, c.wait == 5*time.Second })
 				h.deploy("v2", hangs)
 				first := h.reload()
 				h.pass(c.wait)
@@ -80,7 +80,7 @@ func TestReloadNow(t *testing.T) {
 // A job that ends at the moment of the cancel does not go on all the same.
 func TestCancelCannotComeTooEarly(t *testing.T) {
 	started(t, "workers = 2", func(h *harness) {
-		h.prepare, h.deafPrep = 5*time.Second, true
+		h.with(func() { h.prepare, h.deafPrep = 5*time.Second, true })
 		h.deploy("v2", good)
 		a := h.reload()
 		h.pass(time.Second)
@@ -148,12 +148,10 @@ func TestReloadNowDuringStart(t *testing.T) {
 // The same while the start is prepared: it is prepared anew.
 func TestReloadNowDuringPreparationOfStart(t *testing.T) {
 	play(t, "workers = 2", func(h *harness) {
-		h.prepare = time.Hour
+		h.with(func() { h.prepare = time.Hour })
 		h.start()
 		h.pass(time.Second)
-		h.mu.Lock()
-		h.prepare = time.Second
-		h.mu.Unlock()
+		h.with(func() { h.prepare = time.Second })
 		h.expect(h.reloadNow(), control.OutcomeOK, 0, "generation 2 serves")
 		h.pass(time.Minute)
 		h.serve(2, 2)
@@ -181,7 +179,7 @@ func TestStartAfterRefusedReload(t *testing.T) {
 func TestReloadDuringStartThatFails(t *testing.T) {
 	for _, file := range []string{"workers = 1", "bad"} {
 		play(t, file, func(h *harness) {
-			h.prepare = time.Second
+			h.with(func() { h.prepare = time.Second })
 			h.deploy("v1", broken)
 			h.start()
 			a := h.reload()

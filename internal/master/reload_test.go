@@ -86,7 +86,7 @@ func TestStatusLines(t *testing.T) {
 func TestReloadAsksForTime(t *testing.T) {
 	started(t, "workers = 2\n[ready]\nwhen = \"notify\"\ntimeout = \"infinity\"\n[reload]\ntimeout = \"60s\"", func(h *harness) {
 		h.deploy("v2", hangs)
-		h.deploys["v2/3"] = good // the canary
+		h.with(func() { h.deploys["v2/3"] = good }) // the canary
 		a := h.reload()
 		h.extended(time.Minute, 2) // to prepare, to advance
 		h.pass(59 * time.Second)
@@ -147,7 +147,7 @@ func TestBrokenRelease(t *testing.T) {
 func TestBrokenLate(t *testing.T) {
 	started(t, "workers = 4", func(h *harness) {
 		h.deploy("v2", good)
-		h.deploys["v2/3"] = broken // the last of them
+		h.with(func() { h.deploys["v2/3"] = broken }) // the last of them
 		h.expect(h.reload(), control.OutcomeUndone, control.ExitUndone, "ended with exit status 1", "generation 1 serves")
 		h.pass(time.Minute)
 		h.serve(1, 4)
@@ -191,7 +191,7 @@ func TestRefused(t *testing.T) {
 			started(t, "workers = 2", func(h *harness) {
 				served := h.alive(1)
 				c.do(h)
-				h.prepare = time.Minute
+				h.with(func() { h.prepare = time.Minute })
 				h.expect(h.reload(), control.OutcomeRefused, c.exit, c.text)
 				h.heard("RELOADING=1", 1)
 				h.heard("READY=1", 1)
@@ -244,8 +244,5 @@ func TestThousandReloads(t *testing.T) {
 		}
 		h.serve(current, 2)
 		h.sizes(map[string]int{"generations": 1, "workers": 2, "changes": keptChanges, "pool": 1})
-		h.mu.Lock()
-		h.manners = nil
-		h.mu.Unlock()
 	})
 }

@@ -53,8 +53,8 @@ func (h *harness) noFiles() {
 	if err != nil || len(left) > 0 {
 		h.Errorf("left behind: %v, %v", left, err)
 	}
-	if len(h.stored) > 0 {
-		h.Errorf("left in the fd store: %v", h.stored)
+	if len(h.storedNow()) > 0 {
+		h.Errorf("left in the fd store: %v", h.storedNow())
 	}
 }
 
@@ -69,7 +69,7 @@ func (h *harness) listeners(names ...string) {
 	if !slices.Equal(got, names) {
 		h.Errorf("listeners %v, want %v", got, names)
 	}
-	if len(h.stored) != len(names) {
+	if len(h.storedNow()) != len(names) {
 		h.Errorf("in the fd store: %v, want %v", h.stored, names)
 	}
 	for _, name := range names {

@@ -26,7 +26,7 @@ func TestReadyWhenEnoughAre(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, c.file, func(h *harness) {
 				for slot, d := range c.slots {
-					h.deploys[slot] = manner{ready: d, drain: time.Millisecond}
+					h.with(func() { h.deploys[slot] = manner{ready: d, drain: time.Millisecond} })
 				}
 				begun := time.Now()
 				h.start()
@@ -35,11 +35,13 @@ func TestReadyWhenEnoughAre(t *testing.T) {
 				h.state(control.StateStarting)
 				h.pass(2 * time.Millisecond)
 				h.heard("READY=1", 1)
-				for _, m := range h.told {
-					if m.text == "READY=1" && m.at.Sub(begun) != c.at {
-						t.Errorf("READY=1 after %v, want %v", m.at.Sub(begun), c.at)
+				h.with(func() {
+					for _, m := range h.told {
+						if m.text == "READY=1" && m.at.Sub(begun) != c.at {
+							t.Errorf("READY=1 after %v, want %v", m.at.Sub(begun), c.at)
+						}
 					}
-				}
+				})
 				h.pass(time.Minute)
 				h.heard("READY=1", 1)
 				h.state(control.StateRunning)
@@ -101,7 +103,7 @@ func TestNotReadySaysWhatWasSeen(t *testing.T) {
 func TestStartWaitsForEveryPlace(t *testing.T) {
 	play(t, "workers = 2", func(h *harness) {
 		h.deploy("v1", manner{ready: 200 * time.Millisecond})
-		h.deploys["v1/1"] = broken
+		h.with(func() { h.deploys["v1/1"] = broken })
 		h.start()
 		h.pass(time.Minute)
 		s := h.state(control.StateDegraded)
@@ -110,9 +112,7 @@ func TestStartWaitsForEveryPlace(t *testing.T) {
 		if s.Change.Kind != kindStart || s.Change.Outcome != control.OutcomeFailed || s.Change.Details == nil {
 			t.Errorf("the start: %+v", s.Change)
 		}
-		h.mu.Lock()
-		h.deploys["v1/1"] = good
-		h.mu.Unlock()
+		h.with(func() { h.deploys["v1/1"] = good })
 		h.pass(time.Minute)
 		h.state(control.StateRunning)
 		h.serve(1, 2)
@@ -123,7 +123,7 @@ func TestStartWaitsForEveryPlace(t *testing.T) {
 // there are workers before systemd hears of the others.
 func TestStartOfManyWithOneBad(t *testing.T) {
 	play(t, "workers = 50", func(h *harness) {
-		h.deploys["v1/7"] = broken
+		h.with(func() { h.deploys["v1/7"] = broken })
 		h.start()
 		h.pass(10 * time.Second)
 		h.heard("READY=1", 1)
@@ -163,7 +163,7 @@ func TestBadConfigAtStart(t *testing.T) {
 // served before.
 func TestStartRefused(t *testing.T) {
 	play(t, "workers = 1", func(h *harness) {
-		h.refusal = control.Errorf(control.ExitUndone, "the check said no")
+		h.with(func() { h.refusal = control.Errorf(control.ExitUndone, "the check said no") })
 		h.start()
 		if err := h.wait(); exitOf(err) != control.ExitFailed {
 			t.Errorf("Run: %v, want exit 1", err)
@@ -174,7 +174,7 @@ func TestStartRefused(t *testing.T) {
 // systemd waits as long as the workers may need, however often they are tried.
 func TestStartAsksForTime(t *testing.T) {
 	play(t, "workers = 2\n[ready]\nwhen = \"notify\"\ntimeout = \"100s\"", func(h *harness) {
-		h.deploys["v1/2"], h.deploys["v1/3"] = hangs, hangs
+		h.with(func() { h.deploys["v1/2"], h.deploys["v1/3"] = hangs, hangs })
 		h.start()
 		h.extended(100*time.Second, 1)
 		h.pass(101 * time.Second)

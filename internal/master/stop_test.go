@@ -124,7 +124,7 @@ func TestStopDuringChanges(t *testing.T) {
 	for name, prepare := range map[string]time.Duration{"rolling": 0, "preparing": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			started(t, "workers = 3", func(h *harness) {
-				h.prepare = prepare
+				h.with(func() { h.prepare = prepare })
 				h.deploy("v2", manner{ready: 30 * time.Second, drain: time.Second})
 				running, waiting, scaling := h.reload(), h.reload(), h.scale(5)
 				h.pass(5 * time.Second)
@@ -156,7 +156,7 @@ func TestStopWhilePreparing(t *testing.T) {
 			h.listen("a")
 			h.start()
 			h.pass(10 * time.Second)
-			h.prepare, h.deafPrep = 10*time.Second, deaf
+			h.with(func() { h.prepare, h.deafPrep = 10*time.Second, deaf })
 			h.listen("a", "b")
 			a := h.reload()
 			h.pass(time.Second)
@@ -177,7 +177,7 @@ func TestStopWhilePreparing(t *testing.T) {
 func TestStopWhileStarting(t *testing.T) {
 	for _, prepare := range []time.Duration{0, time.Minute} {
 		play(t, "workers = 2", func(h *harness) {
-			h.prepare = prepare
+			h.with(func() { h.prepare = prepare })
 			h.deploy("v1", manner{ready: time.Minute, drain: time.Second})
 			h.start()
 			h.pass(time.Second)
@@ -225,8 +225,8 @@ func TestJob(t *testing.T) {
 				h.listen("a")
 				h.start()
 				h.pass(10 * time.Second)
-				if len(h.stored) != 1 {
-					t.Errorf("stored: %v", h.stored)
+				if len(h.storedNow()) != 1 {
+					t.Errorf("stored: %v", h.storedNow())
 				}
 				h.signal(c.signal)
 				asking := min(c.delay, jobTimeout)
@@ -251,8 +251,8 @@ func TestJob(t *testing.T) {
 				if _, err := os.Stat(h.dir() + "/a"); (err != nil) != c.closes {
 					t.Errorf("the socket's file: %v", err)
 				}
-				if stored := len(h.stored) == 1; stored == c.closes {
-					t.Errorf("in the fd store: %v", h.stored)
+				if stored := len(h.storedNow()) == 1; stored == c.closes {
+					t.Errorf("in the fd store: %v", h.storedNow())
 				}
 				if h.m.finalStop() != c.closes {
 					t.Errorf("for good: %v", h.m.finalStop())

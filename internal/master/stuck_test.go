@@ -13,10 +13,10 @@ import (
 // that served does not come up any more either.
 func (h *harness) stick() *asked {
 	h.Helper()
-	h.mu.Lock()
-	h.release, h.manners["v2"], h.manners["v1"] = "v2", good, broken
-	h.deploys["v2/3"] = broken // the third that is started
-	h.mu.Unlock()
+	h.with(func() {
+		h.release, h.manners["v2"], h.manners["v1"] = "v2", good, broken
+		h.deploys["v2/3"] = broken // the third that is started
+	})
 	a := h.reload()
 	h.expect(a, control.OutcomeStuck, control.ExitFailed)
 	return a
@@ -68,9 +68,7 @@ func TestStuck(t *testing.T) {
 func TestLeftoversDie(t *testing.T) {
 	started(t, "workers = 4", func(h *harness) {
 		h.stick()
-		h.mu.Lock()
-		h.manners["v1"] = good
-		h.mu.Unlock()
+		h.with(func() { h.manners["v1"] = good })
 		for _, p := range h.alive(2) {
 			h.die(p, proc.Exit{Code: 1})
 		}
@@ -95,9 +93,7 @@ func TestStuckIsScaled(t *testing.T) {
 		if n := len(h.alive(0)); n != 0 {
 			t.Errorf("%d live after WINCH", n)
 		}
-		h.mu.Lock()
-		h.manners["v1"] = good
-		h.mu.Unlock()
+		h.with(func() { h.manners["v1"] = good })
 		h.expect(h.scale(3), control.OutcomeOK, 0)
 		h.pass(time.Minute)
 		h.serve(1, 3)
@@ -107,10 +103,10 @@ func TestStuckIsScaled(t *testing.T) {
 // Cancelling what then gets stuck is no success.
 func TestCancelStuck(t *testing.T) {
 	started(t, "workers = 4", func(h *harness) {
-		h.mu.Lock()
-		h.release, h.manners["v2"], h.manners["v1"] = "v2", good, broken
-		h.deploys["v2/3"] = manner{ready: time.Hour}
-		h.mu.Unlock()
+		h.with(func() {
+			h.release, h.manners["v2"], h.manners["v1"] = "v2", good, broken
+			h.deploys["v2/3"] = manner{ready: time.Hour}
+		})
 		a := h.reload()
 		h.pass(5 * time.Second)
 		c := h.follow(h.m.Cancel(h.ctx))

@@ -284,10 +284,8 @@ func (p *process) Reap() (proc.Exit, error) {
 	return p.how, nil
 }
 
-func (p *process) Tail(ctx context.Context) []string {
-	select {
-	case <-p.ended:
-	case <-ctx.Done():
+func (p *process) Tail(ctx context.Context, ended bool) []string {
+	if !ended {
 		return p.stderr
 	}
 	select {
