@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -39,6 +40,9 @@ type report struct {
 func keeper(stdin io.Reader, stdout io.Writer) int {
 	// The kernel sends Pdeathsig when the thread that forked ends.
 	runtime.LockOSThread()
+	// Somebody's broad pkill must not leave a sandbox behind. Caught and not
+	// ignored: the sandbox would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	if err := keep(bufio.NewReader(stdin), stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1

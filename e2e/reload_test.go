@@ -64,8 +64,7 @@ func TestABrokenReleaseIsUndone(t *testing.T) {
 				if r.Code != 5 {
 					t.Errorf("fugue reload of a broken release: %v", r)
 				}
-				c.says[0] = "of generation 3"
-				p.want("fugue reload", r.String(), c.says...)
+				p.want("fugue reload", r.String(), append([]string{"of generation 3"}, c.says[1:]...)...)
 				p.deploy("-version", "v2")
 				p.reload()
 				load.awaitVersion("v2")

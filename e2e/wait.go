@@ -16,7 +16,8 @@ import (
 )
 
 // WaitState returns when the unit's ActiveState or SubState is one of states
-// ("active", "failed", "stop-sigterm").
+// ("active", "failed", "stop-sigterm"). It sees states that last: one that is
+// over before it has looked is missed.
 func (sb *Sandbox) WaitState(unit string, states ...string) {
 	sb.t.Helper()
 	last := ""

@@ -10,10 +10,7 @@ import (
 // Actions are in the order in which they are to be done: what makes room
 // before what fills it.
 func (p *Pool) Next(now time.Time) (acts []Action, wake time.Time) {
-	for _, w := range p.workers {
-		p.promote(now, w)
-		p.expire(now, w)
-	}
+	p.Pass(now)
 	for g, gen := range p.generations {
 		p.cull(now, g, gen)
 	}
@@ -29,6 +26,17 @@ func (p *Pool) Next(now time.Time) (acts []Action, wake time.Time) {
 		again = len(acts) > before
 	}
 	return acts, p.wake(now, live)
+}
+
+// Pass books what the time alone has brought: workers that are available now,
+// and such as were not ready in time. Next does it too; who moves targets by
+// such facts calls it before, lest what failed is replaced and at once not
+// wanted any more.
+func (p *Pool) Pass(now time.Time) {
+	for _, w := range p.workers {
+		p.promote(now, w)
+		p.expire(now, w)
+	}
 }
 
 // promote makes a worker available that has been ready for long enough.

@@ -96,7 +96,7 @@ func (f exited) apply(m *Master, now time.Time) {
 	}
 	m.bury(now, w, row, fate, exit.String())
 	if fate == pool.Failed || fate == pool.Died || row.Why == pool.NotReady || w.gaveUp {
-		b := m.obituary(w)
+		b := m.obituary(w, true)
 		b.exit, b.exited = exit, row.Why != pool.NotReady && !w.gaveUp
 	}
 }
@@ -120,7 +120,7 @@ func (m *Master) bury(now time.Time, w *worker, row pool.Worker, fate pool.Fate,
 
 // obituary begins to write down how a worker failed; its last lines follow
 // as a fact.
-func (m *Master) obituary(w *worker) *obituary {
+func (m *Master) obituary(w *worker, ended bool) *obituary {
 	if b := m.obits.find(w.id); b != nil {
 		return b
 	}
@@ -130,14 +130,14 @@ func (m *Master) obituary(w *worker) *obituary {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), tailTimeout)
 		defer cancel()
-		m.report(tailed{w.id, process.Tail(ctx)})
+		m.report(tailed{w.id, process.Tail(ctx, ended)})
 	}()
 	return b
 }
 
 // tailTimeout is how long a verdict waits for the last lines of the worker
 // that it is about.
-const tailTimeout = 3 * time.Second
+const tailTimeout = 10 * time.Second
 
 // tailed: the last lines of a worker that failed.
 type tailed struct {

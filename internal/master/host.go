@@ -65,7 +65,7 @@ func (h *host) Adopt(pid int, exited func()) (Process, error) {
 // adopted is a process of a predecessor: its output goes where that sent it.
 type adopted struct{ *proc.Child }
 
-func (*adopted) Tail(context.Context) []string { return nil }
+func (*adopted) Tail(context.Context, bool) []string { return nil }
 
 // Watch implements World.
 func (h *host) Watch(ctx context.Context, pid int, sockets map[uint64]bool, found func(), note func(string)) {

@@ -82,7 +82,7 @@ type journaled struct {
 const tailLines = 10
 
 // Tail implements Process.
-func (p *journaled) Tail(ctx context.Context) []string {
+func (p *journaled) Tail(ctx context.Context, _ bool) []string {
 	lines, err := logs.JournalTail(ctx, logs.JournalQuery{
 		Invocation: os.Getenv("INVOCATION_ID"), PID: p.PID(), Identifier: p.identifier, Since: p.since, N: tailLines,
 	})
@@ -99,10 +99,12 @@ type relayed struct {
 }
 
 // Tail implements Process.
-func (p *relayed) Tail(ctx context.Context) []string {
-	select {
-	case <-p.relay.Done():
-	case <-ctx.Done():
+func (p *relayed) Tail(ctx context.Context, ended bool) []string {
+	if ended {
+		select {
+		case <-p.relay.Done():
+		case <-ctx.Done():
+		}
 	}
 	return p.relay.Tail()
 }

@@ -169,7 +169,7 @@ func (m *Master) announceReady() {
 
 // margin is what systemd is asked for beyond our own limits, so that it is
 // the master that gives up first and says why.
-const margin = 10 * time.Second
+const margin = tailTimeout + 10*time.Second
 
 // announceTime asks systemd for the time that what begins now may take.
 func (m *Master) announceTime(d time.Duration) {

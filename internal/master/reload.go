@@ -208,7 +208,7 @@ func (m *Master) verdict(why error, g *generation) (text string, details []strin
 		if !living {
 			return why.Error(), nil, true
 		}
-		b = m.obituary(w)
+		b = m.obituary(w, false)
 	}
 	return b.sentence(failed.Failure, g.config.Ready.Timeout), b.stderr, b.complete
 }

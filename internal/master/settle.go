@@ -16,6 +16,9 @@ import (
 // returns when it wants to be called again if no fact comes before.
 func (m *Master) settle(now time.Time) (wake time.Time) {
 	for {
+		m.pool.Pass(now)
+		before := m.targets()
+		m.steer(now)
 		acts, next := m.pool.Next(now)
 		for _, a := range acts {
 			if a.Verb == pool.Spawn {
@@ -27,8 +30,6 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 		if m.starting() && slices.ContainsFunc(acts, func(a pool.Action) bool { return a.Verb == pool.Spawn }) {
 			m.announceTime(m.generations[m.current].config.Ready.Timeout)
 		}
-		before := m.targets()
-		m.steer(now)
 		if len(acts) == 0 && maps.Equal(before, m.targets()) {
 			wake = next
 			break

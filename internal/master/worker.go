@@ -172,9 +172,16 @@ func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
 	case !b.exited:
 		return who + " said that it is stopping before it was available"
 	case f.Late:
-		return fmt.Sprintf("%s ended with %s after it had become available", who, b.exit)
+		return fmt.Sprintf("%s %s after it had become available", who, ended(b.exit))
 	}
-	return fmt.Sprintf("%s ended with %s before it was available", who, b.exit)
+	return fmt.Sprintf("%s %s before it was available", who, ended(b.exit))
+}
+
+func ended(e proc.Exit) string {
+	if e.Signal != 0 {
+		return "was " + e.String()
+	}
+	return "ended with " + e.String()
 }
 
 // wordCounts reports whether READY=1 makes this generation's workers ready.

@@ -68,7 +68,7 @@ type Process interface {
 	KillGroup() error
 	// Reap collects the exit status; only after exited was called.
 	Reap() (proc.Exit, error)
-	// Tail is the end of what the worker wrote to stderr. After its exit it
-	// may wait for the rest of the output, no longer than ctx. Beside the loop.
-	Tail(ctx context.Context) []string
+	// Tail is the end of what the worker wrote to stderr; of one that has
+	// ended all of it, for which it may wait as long as ctx. Beside the loop.
+	Tail(ctx context.Context, ended bool) []string
 }
