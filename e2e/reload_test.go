@@ -47,7 +47,7 @@ func TestABrokenReleaseIsUndone(t *testing.T) {
 			[]string{"of generation 2", "exit status 3", "no database here", "generation 1 serves"}},
 		{"hangs", []string{"-version", "bad", "-stderr", "waiting for godot", "-hang"},
 			[]string{"of generation 2", "was not ready within 2s", "waiting for godot", "generation 1 serves"}},
-		{"dies", []string{"-version", "bad", "-stderr", "all is well", "-die-after", "300ms", "-die-code", "7"},
+		{"dies", []string{"-version", "bad", "-stderr", "all is well", "-die-after", "300ms", "-die-signal", "15", "-stop-code", "7"},
 			[]string{"of generation 2", "exit status 7", "all is well", "generation 1 serves"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

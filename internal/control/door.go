@@ -27,7 +27,7 @@ var defaultLimits = limits{conns: 64, body: 64 << 10, header: 16 << 10, send: 5 
 // only look get half of the room, so that they cannot keep an operator out.
 type door struct {
 	*net.UnixListener
-	access  Access
+	access  *atomic.Pointer[Access]
 	limits  limits
 	inside  atomic.Int64 // all connections let in
 	looking atomic.Int64 // of these, the ones that may only look
@@ -60,7 +60,7 @@ func (d *door) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		right, why := d.access.right(p)
+		right, why := d.access.Load().right(p)
 		if right == nothing {
 			d.refuse(c, http.StatusForbidden, ErrorReply{Error: why, Exit: ExitDenied})
 			continue

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Server struct {
 	pool    Pool
 	version string
 	limits  limits
+	access  atomic.Pointer[Access]
 	http    *http.Server
 	served  chan struct{} // closed when no more connections are accepted
 }
@@ -38,6 +40,7 @@ func serve(s *Socket, pool Pool, access Access, version string, lim limits) (*Se
 		return nil, err
 	}
 	sv := &Server{pool: pool, version: version, limits: lim, served: make(chan struct{})}
+	sv.access.Store(&access)
 	sv.http = &http.Server{
 		Handler:           sv.routes(),
 		MaxHeaderBytes:    lim.header,
@@ -51,7 +54,7 @@ func serve(s *Socket, pool Pool, access Access, version string, lim limits) (*Se
 	}
 	go func() {
 		defer close(sv.served)
-		_ = sv.http.Serve(&door{UnixListener: l, access: access, limits: lim})
+		_ = sv.http.Serve(&door{UnixListener: l, access: &sv.access, limits: lim})
 	}()
 	return sv, nil
 }
@@ -64,6 +67,9 @@ func (s *Server) Close(ctx context.Context) {
 	}
 	<-s.served
 }
+
+// Permit changes who may do what, for connections from now on.
+func (s *Server) Permit(access Access) { s.access.Store(&access) }
 
 type guestKey struct{}
 

@@ -46,7 +46,8 @@ func Listen(h *Hold, mode os.FileMode, gid int) (*Socket, error) {
 	return s, nil
 }
 
-func (s *Socket) open(mode os.FileMode, gid int) error {
+// Permit gives the socket's file to a group (-1: as it is) and sets its mode.
+func (s *Socket) Permit(mode os.FileMode, gid int) error {
 	if gid >= 0 {
 		if err := os.Lchown(s.path, -1, gid); err != nil {
 			return fmt.Errorf("give the control socket to group %d: %w", gid, err)
@@ -54,6 +55,13 @@ func (s *Socket) open(mode os.FileMode, gid int) error {
 	}
 	if err := os.Chmod(s.path, mode.Perm()); err != nil {
 		return fmt.Errorf("set mode of control socket: %w", err)
+	}
+	return nil
+}
+
+func (s *Socket) open(mode os.FileMode, gid int) error {
+	if err := s.Permit(mode, gid); err != nil {
+		return err
 	}
 	if err := unix.Listen(s.fd, unix.SOMAXCONN); err != nil {
 		return fmt.Errorf("listen on control socket %s: %w", s.path, err)

@@ -35,11 +35,21 @@ func (f launched) apply(m *Master, now time.Time) {
 		m.slot(w.slot).lastExit = f.err.Error()
 		return
 	}
-	m.log.Infof("worker %d (pid %d) of generation %d started", w.slot, w.process.PID(), w.generation)
-	m.events.publish(event("spawned", w, ""))
+	m.begun(w)
 	if row, ok := m.pool.Worker(w.id); ok && row.State == pool.Starting {
 		m.look(w)
 	}
+}
+
+// begun says that a worker's command runs. Its first word may be here before
+// the launch is known to be over.
+func (m *Master) begun(w *worker) {
+	if w.began {
+		return
+	}
+	w.began = true
+	m.log.Infof("worker %d (pid %d) of generation %d started", w.slot, w.process.PID(), w.generation)
+	m.events.publish(event("spawned", w, ""))
 }
 
 // seenReady: the worker waits on our socket, or its delay is over.
@@ -56,6 +66,7 @@ func (m *Master) ready(now time.Time, w *worker, by string) {
 		return
 	}
 	w.stopLooking()
+	m.begun(w)
 	w.readyBy, w.seenAt = by, now
 	m.log.Infof("worker %d (pid %d) of generation %d is ready", w.slot, w.process.PID(), w.generation)
 	m.events.publish(event("ready", w, by))
@@ -97,7 +108,7 @@ func (f exited) apply(m *Master, now time.Time) {
 	m.bury(now, w, row, fate, exit.String())
 	if fate == pool.Failed || fate == pool.Died || row.Why == pool.NotReady || w.gaveUp {
 		b := m.obituary(w, true)
-		b.exit, b.exited = exit, row.Why != pool.NotReady && !w.gaveUp
+		b.exit, b.exited, b.gaveUp = exit, row.Why != pool.NotReady, w.gaveUp
 	}
 }
 

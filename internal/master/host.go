@@ -29,6 +29,9 @@ type host struct {
 	strangers []int
 	inboxes   map[owner]*notify.Inbox // touched by Prepare only, of which there is one at a time
 	report    func(fact)
+	owns      func(pid int, lineage []int) bool
+	socket    *control.Socket
+	server    *control.Server
 }
 
 // owner is whom an inbox belongs to: the user of the workers.
@@ -142,11 +145,21 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 }
 
 // Configure implements World.
-func (h *host) Configure(*config.Config) {}
+func (h *host) Configure(cfg *config.Config) {
+	mode, gid, err := controlRights(cfg)
+	if err == nil {
+		err = h.socket.Permit(mode, gid)
+	}
+	if err != nil {
+		h.settings.Log.Warnf("change who may use the control socket: %v", err)
+		return
+	}
+	h.server.Permit(h.access(cfg))
+}
 
 // access is who may talk to the master.
-func (h *host) access(cfg *config.Config, m *Master) control.Access {
-	a := control.Access{Refuse: func(pid int) bool { return m.OwnsProcess(pid, notify.Lineage(pid)) }}
+func (h *host) access(cfg *config.Config) control.Access {
+	a := control.Access{Refuse: func(pid int) bool { return h.owns(pid, notify.Lineage(pid)) }}
 	if gid, err := groupID(cfg.Control.Group); err == nil && gid >= 0 {
 		a.Writers.GIDs = []int{gid}
 	}

@@ -210,7 +210,8 @@ func (m *Master) verdict(why error, g *generation) (text string, details []strin
 		}
 		b = m.obituary(w, false)
 	}
-	return b.sentence(failed.Failure, g.config.Ready.Timeout), b.stderr, b.complete
+	ended := b.exited || b.launch != nil || failed.NotReady // what has not ended yet will, or is killed in time
+	return b.sentence(failed.Failure, g.config.Ready.Timeout), b.stderr, b.complete && ended
 }
 
 func (m *Master) commit(c *activation.Candidate) {

@@ -165,7 +165,7 @@ func TestGivesUp(t *testing.T) {
 			if drain == 0 {
 				h.die(w, proc.Exit{})
 			}
-			c := h.expect(a, control.OutcomeUndone, control.ExitUndone, fmt.Sprintf("worker 3 (pid %d) of generation 2 said that it is stopping before it was available", w.pid))
+			c := h.expect(a, control.OutcomeUndone, control.ExitUndone, fmt.Sprintf("worker 3 (pid %d) of generation 2 said that it is stopping and ", w.pid))
 			if len(c.Details) != 1 {
 				t.Errorf("details: %q", c.Details)
 			}

@@ -88,13 +88,11 @@ func (h *host) serve(ctx context.Context, cfg *config.Config) error {
 		Name: cfg.Name, Version: h.settings.Version, Unit: h.unit,
 		Log: h.settings.Log, Watchdog: watchdogOf(os.Getenv, os.Getpid()),
 	}, h)
-	h.report = m.report
-	socket, err := h.openControl(cfg)
-	if err != nil {
+	h.report, h.owns = m.report, m.OwnsProcess
+	if h.socket, err = h.openControl(cfg); err != nil {
 		return err
 	}
-	server, err := control.Serve(socket, m, h.access(cfg, m), h.settings.Version)
-	if err != nil {
+	if h.server, err = control.Serve(h.socket, m, h.access(cfg), h.settings.Version); err != nil {
 		return err
 	}
 	signals, err := watchSignals(m)
@@ -106,7 +104,7 @@ func (h *host) serve(ctx context.Context, cfg *config.Config) error {
 		h.settings.Up(cfg)
 	}
 	err = m.Run(ctx, strangers)
-	h.farewell(server, socket, m)
+	h.farewell(m)
 	return err
 }
 
@@ -160,12 +158,12 @@ const farewellTime = time.Second
 
 // farewell lets the last answers out. What systemd keeps for a successor
 // stays bound to its path.
-func (h *host) farewell(server *control.Server, socket *control.Socket, m *Master) {
+func (h *host) farewell(m *Master) {
 	ctx, cancel := context.WithTimeout(context.Background(), farewellTime)
 	defer cancel()
-	server.Close(ctx)
+	h.server.Close(ctx)
 	successor := h.unit != "" && !m.finalStop()
-	socket.Close(!successor)
+	h.socket.Close(!successor)
 	if err := h.systemd.Barrier(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		h.settings.Log.Debugf("last words to systemd: %v", err)
 	}

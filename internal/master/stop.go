@@ -3,7 +3,6 @@ package master
 import (
 	"context"
 	"errors"
-	"fmt"
 	"fugue/internal/config"
 	"fugue/internal/control"
 	"time"
@@ -202,7 +201,7 @@ func (m *Master) over() bool {
 		m.closeOwn()
 	}
 	if e.change != nil {
-		m.conclude(now, e.change, control.OutcomeOK, control.ExitOK, fmt.Sprintf("pool %s has stopped", m.opts.Name), nil)
+		m.conclude(now, e.change, control.OutcomeOK, control.ExitOK, "stopped", nil)
 	}
 	m.events.close()
 	return true

@@ -103,7 +103,7 @@ func TestNotTwice(t *testing.T) {
 
 func TestStopOnTheControlSocket(t *testing.T) {
 	started(t, "workers = 2", func(h *harness) {
-		h.expect(h.follow(h.m.Stop(h.ctx)), control.OutcomeOK, 0, "pool web has stopped")
+		h.expect(h.follow(h.m.Stop(h.ctx)), control.OutcomeOK, 0, "stopped")
 		if err := h.wait(); err != nil {
 			t.Errorf("Run: %v", err)
 		}

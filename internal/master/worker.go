@@ -20,6 +20,7 @@ type worker struct {
 	generation  pool.Generation
 	process     Process
 	stopLooking context.CancelFunc
+	began       bool // its command runs
 	launchErr   error
 	gaveUp      bool   // said STOPPING=1 before it was available
 	note        string // what looking for readiness saw last
@@ -116,12 +117,12 @@ func (m *Master) signal(a pool.Action) {
 
 // clean reports whether an exit status is a good end. For a stop that was
 // asked for, servers end in many ways: 143 and 30 are what shells and uWSGI
-// make of a signal.
+// make of a signal, and SIGKILL is our own last word.
 func clean(e proc.Exit, asked bool, sig syscall.Signal) bool {
 	if e.Signal == 0 && !e.Unknown && e.Code == 0 {
 		return true
 	}
-	return asked && (e.Unknown || e.Signal == sig || e.Signal == syscall.SIGTERM || e.Code == 143 || e.Code == 30)
+	return asked && (e.Unknown || e.Signal == sig || e.Signal == syscall.SIGTERM || e.Signal == syscall.SIGKILL || e.Code == 143 || e.Code == 30)
 }
 
 // obituary is what is remembered of a worker that failed, for the verdict.
@@ -132,6 +133,7 @@ type obituary struct {
 	launch     error     // why it could not be started
 	exit       proc.Exit // how it ended
 	exited     bool
+	gaveUp     bool     // it had said STOPPING=1
 	note       string   // what was seen of its readiness
 	stderr     []string // its last lines
 	complete   bool     // stderr is all there is to come
@@ -169,8 +171,8 @@ func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
 			seen = ": it " + seen
 		}
 		return fmt.Sprintf("%s was not ready within %v%s%s", who, timeout, seen, "; send READY=1 from it, or set [ready] when or timeout")
-	case !b.exited:
-		return who + " said that it is stopping before it was available"
+	case b.gaveUp:
+		return fmt.Sprintf("%s said that it is stopping and %s before it was available", who, ended(b.exit))
 	case f.Late:
 		return fmt.Sprintf("%s %s after it had become available", who, ended(b.exit))
 	}

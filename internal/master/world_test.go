@@ -20,6 +20,7 @@ type manner struct {
 	start  error         // their process cannot be made
 	launch error         // their command cannot be run
 	silent bool          // never ready
+	mute   bool          // is seen to be ready, and does not say so
 	ready  time.Duration // from start to ready
 	seen   string        // what a look sees until then
 	life   time.Duration // from start to an end by itself; 0: it lives on
@@ -237,7 +238,9 @@ func (p *process) course(launched func(error)) proc.Exit {
 		select {
 		case <-ready:
 			close(p.listens)
-			p.say(p.pid, "READY=1")
+			if !p.mute {
+				p.say(p.pid, "READY=1")
+			}
 		case <-end:
 			return p.exit
 		case how := <-p.dies:
