@@ -1,0 +1,122 @@
+package servers_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
+)
+
+// bare runs a server with no fugue: on a socket that the test holds, each
+// process replaced by starting its successor first.
+type bare struct {
+	t       *testing.T
+	dir     string
+	fd      int
+	command []string
+	Address string
+}
+
+func newBare(t *testing.T, command []string) *bare {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "127.0.0.1:" + strconv.Itoa(name.(*unix.SockaddrInet4).Port)
+	var words []string
+	for _, w := range command {
+		words = append(words, strings.NewReplacer("{fd}", "3", "{addr}", address).Replace(w))
+	}
+	return &bare{t: t, dir: t.TempDir(), fd: fd, command: words, Address: address}
+}
+
+// start starts one process of the server. A shell gives it LISTEN_PID.
+func (b *bare) start(version string) *os.Process {
+	b.t.Helper()
+	apps, err := filepath.Abs("testdata")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer unix.Close(null)
+	argv := append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, b.command...)
+	// Not os/exec: it switches O_NONBLOCK on the socket that all share.
+	pid, err := syscall.ForkExec("/bin/sh", argv, &syscall.ProcAttr{
+		Dir:   apps,
+		Env:   append(baseEnv(b.dir), "LISTEN_FDS=1", "VERSION="+version, "SERVERS_TEST="+b.dir),
+		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(b.fd)},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return process
+}
+
+// stop is the bare SIGTERM.
+func (b *bare) stop(process *os.Process) {
+	b.t.Helper()
+	if err := process.Signal(syscall.SIGTERM); err != nil {
+		b.t.Fatal(err)
+	}
+	guard := time.AfterFunc(guard, func() { _ = process.Kill() })
+	defer guard.Stop()
+	if _, err := process.Wait(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// replace replaces every one of two processes so often, one after the other,
+// under a load, and returns what became of the load.
+func (b *bare) replace(times int, config loadtest.Config) *loadtest.Report {
+	b.t.Helper()
+	b.t.Cleanup(func() {
+		for _, pid := range processes(b.t, b.dir) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	config.Address = b.Address
+	load := startLoad(b.t, config)
+	var running [2]*os.Process
+	for round := range times + 1 {
+		for i, old := range running {
+			version := "v" + strconv.Itoa(round) + "." + strconv.Itoa(i)
+			running[i] = b.start(version)
+			awaitVersion(b.t, load, version)
+			if old != nil {
+				b.stop(old)
+			}
+		}
+	}
+	report := load.Stop()
+	for _, last := range running {
+		b.stop(last)
+	}
+	return report
+}

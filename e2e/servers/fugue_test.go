@@ -1,0 +1,293 @@
+package servers_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"fugue/e2e"
+	"fugue/internal/control"
+)
+
+func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
+
+// guard bounds what should have happened long before, on a machine that has
+// other things to do.
+const guard = 3 * time.Minute
+
+// pool is the pool "web" of a fugue run that is a child of the test.
+type pool struct {
+	t       *testing.T
+	ctx     context.Context // ends a little before the guard of the whole test
+	dir     string          // of the test; named in the environment of every worker
+	config  string
+	run     *exec.Cmd
+	events  <-chan control.Event
+	Address string
+}
+
+// release is what a worker is made from.
+type release struct {
+	command []string
+	version string
+	workers int
+}
+
+// startPool runs a pool and returns when it serves.
+func startPool(t *testing.T, r release) *pool {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "f") // short: a unix socket is to be in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := &pool{t: t, ctx: t.Context(), dir: dir, config: filepath.Join(dir, "web.toml")}
+	p.deploy(r)
+
+	p.run = p.fugue("run", "-c", p.config)
+	log := &output{seen: make(chan struct{}), text: " serves"}
+	p.run.Stdout, p.run.Stderr = log, log
+	// If the test is killed, fugue is told to stop, and ends its workers.
+	p.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := p.run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = p.run.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.run.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(guard):
+			t.Error("fugue did not end after SIGTERM")
+			_ = p.run.Process.Kill()
+			<-ended
+		}
+		if left := processes(t, dir); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+			for _, pid := range left {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if t.Failed() {
+			t.Logf("fugue run:\n%s", log)
+		}
+	})
+	select {
+	case <-log.seen:
+	case <-ended:
+		t.Fatalf("fugue ended: %v", p.run.ProcessState)
+	case <-time.After(guard):
+		t.Fatal("the pool does not serve")
+	}
+	p.Address = p.status().Listeners[0].Address
+	p.events = p.follow()
+	return p
+}
+
+// deploy writes the release to the file, for the next reload.
+func (p *pool) deploy(r release) {
+	p.t.Helper()
+	apps, err := filepath.Abs("testdata")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var words []string
+	for _, w := range r.command {
+		words = append(words, fmt.Sprintf("%q", w))
+	}
+	// The times are those of interpreters that start on a busy machine.
+	text := fmt.Sprintf(`command = [%s]
+directory = %q
+workers = %d
+environment = { VERSION = %q, SERVERS_TEST = %q }
+[listen.http]
+stream = "127.0.0.1:0"
+[reload]
+max_surge = 1
+timeout = "3m"
+[ready]
+timeout = "2m"
+[stop]
+timeout = "1m"
+[restart]
+min_uptime = "200ms"
+`, strings.Join(words, ", "), apps, r.workers, r.version, p.dir)
+	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// reload deploys a release and waits for the verdict, which must be good.
+func (p *pool) reload(r release) {
+	p.t.Helper()
+	p.deploy(r)
+	if text, err := p.fugue("reload", "web").CombinedOutput(); err != nil {
+		p.t.Fatalf("fugue reload: %v\n%s", err, text)
+	}
+}
+
+func (p *pool) status() (s control.Status) {
+	p.t.Helper()
+	text, err := p.fugue("status", "web", "-o", "json").Output()
+	if err != nil {
+		p.t.Fatalf("fugue status: %v\n%s", err, text)
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// follow runs fugue events. Events that nobody takes wait in the channel, so
+// that none is lost.
+func (p *pool) follow() <-chan control.Event {
+	p.t.Helper()
+	cmd := p.fugue("events", "web", "-o", "json")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	events := make(chan control.Event, 10_000)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer close(events)
+		for lines := bufio.NewReader(out); ; {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				break
+			}
+			var e control.Event
+			if json.Unmarshal(line, &e) == nil {
+				events <- e
+			}
+		}
+		_ = cmd.Wait()
+	}()
+	p.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
+	return events
+}
+
+// await takes events until one is enough.
+func (p *pool) await(what string, enough func(control.Event) bool) control.Event {
+	p.t.Helper()
+	patience := time.NewTimer(guard)
+	defer patience.Stop()
+	for {
+		select {
+		case e, more := <-p.events:
+			if !more {
+				p.t.Fatalf("the events ended before %s", what)
+			}
+			if enough(e) {
+				return e
+			}
+		case <-patience.C:
+			p.t.Fatalf("no %s", what)
+		}
+	}
+}
+
+// awaitExits waits for the end of that many workers.
+func (p *pool) awaitExits(n int) {
+	p.t.Helper()
+	if n == 0 {
+		return
+	}
+	p.await(fmt.Sprintf("end of %d workers", n), func(e control.Event) bool {
+		if e.Kind == "killed" {
+			p.t.Errorf("worker %d had to be killed: %s", e.Slot, e.Text)
+		}
+		if e.Kind == "exited" {
+			n--
+		}
+		return n == 0
+	})
+}
+
+// fugue is the program with the pool's own runtime directory.
+func (p *pool) fugue(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(context.WithoutCancel(p.ctx), e2e.Fugue(p.t), args...)
+	cmd.Env = append(baseEnv(p.dir), "RUNTIME_DIRECTORY="+filepath.Join(p.dir, "fugue", "web"))
+	return cmd
+}
+
+// baseEnv has Debian's interpreters first, whatever a version manager has put
+// into the tester's own environment.
+func baseEnv(home string) []string {
+	return []string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=" + home,
+		"PYTHONDONTWRITEBYTECODE=1", // nothing is written beside the apps
+	}
+}
+
+// processes are those of this user that live and have the directory in their
+// environment, as every worker and what it starts have.
+func processes(t *testing.T, dir string) (pids []int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		env, _ := os.ReadFile(f) // gone meanwhile, or a zombie: no environment
+		if !bytes.Contains(env, []byte("SERVERS_TEST="+dir+"\x00")) {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(f, "/proc/%d/", &pid); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// output keeps what is written and closes seen when it has text in it.
+type output struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	text string
+	seen chan struct{}
+	done bool
+}
+
+var _ io.Writer = (*output)(nil)
+
+// Write is the side of the child's copier.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Write(b)
+	if !o.done && strings.Contains(o.buf.String(), o.text) {
+		o.done = true
+		close(o.seen)
+	}
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}

@@ -1,0 +1,12 @@
+import os
+
+HEADERS = [
+    (b"x-version", os.environ["VERSION"].encode()),
+    (b"x-pid", str(os.getpid()).encode()),
+    (b"content-length", b"8"),
+]
+
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": b"uvicorn\n"})
