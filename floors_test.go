@@ -52,13 +52,16 @@ var imports = map[string][]string{
 	"internal/loadtest":                  {"internal/testworker"}, // the names of its headers
 	"pool/pooltest":                      {"pool", "reload"},
 	"e2e":                                {"internal/loadtest", "internal/testworker"},
+	"e2e/leaks":                          nil,
+	"bench":                              {"internal/control"},                                 // it asks a running pool
+	"bench/probe":                        {"internal/cli", "internal/launch", "internal/proc"}, // as large as fugue is
 }
 
 // below allows everything but the packages for tests.
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/leaks", "bench", "bench/probe"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {
