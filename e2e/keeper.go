@@ -64,6 +64,10 @@ func keep(stdin *bufio.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	// Everybody may look into a real /sys/fs/cgroup.
+	if err := os.Chmod(cgroup, 0o755); err != nil {
+		return err
+	}
 	gone := make(chan error, 1)
 	init, err := startInit(s, line, cgroup)
 	if err == nil {

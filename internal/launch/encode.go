@@ -34,6 +34,7 @@ func (p *Plan) Encode() []byte {
 	if p.Journal != nil {
 		e.string(p.Journal.Path)
 		e.string(p.Journal.Identifier)
+		e.string(p.Journal.Unit)
 	}
 	return e
 }
@@ -65,7 +66,7 @@ func decode(b []byte) (*Plan, bool) {
 		p.Groups = append(p.Groups, d.int())
 	}
 	if d.bool() {
-		p.Journal = &Journal{d.string(), d.string()}
+		p.Journal = &Journal{d.string(), d.string(), d.string()}
 	}
 	return p, !d.bad && len(d.rest) == 0
 }

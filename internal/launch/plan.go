@@ -60,6 +60,9 @@ type Rlimit struct {
 type Journal struct {
 	Path       string // journald's stream socket; "" is /run/systemd/journal/stdout
 	Identifier string // SYSLOG_IDENTIFIER
+	// Unit is what the lines are filed under where journald cannot see it any
+	// more, because the worker has died at once. Believed of root alone.
+	Unit string
 }
 
 // Variable is the environment variable that makes a process the shim: the

@@ -155,7 +155,7 @@ func (j *Journal) stream(fd int, priority string) syscall.Errno {
 	_ = syscall.Shutdown(s, syscall.SHUT_RD)
 	_ = syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 8<<20)
 	// identifier, unit, priority, level prefix, forward to syslog, kmsg, console
-	header := []byte(j.Identifier + "\n\n" + priority + "\n1\n0\n0\n0\n")
+	header := []byte(j.Identifier + "\n" + j.Unit + "\n" + priority + "\n1\n0\n0\n0\n")
 	if _, err := syscall.Write(s, header); err != nil {
 		return number(err)
 	}

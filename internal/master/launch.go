@@ -34,7 +34,7 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
 	started := time.Now()
 	if h.journal {
-		spec.Plan.Journal = &launch.Journal{Identifier: name}
+		spec.Plan.Journal = &launch.Journal{Identifier: name, Unit: h.unit}
 		child, err := proc.Start(spec, launched, exited)
 		if err != nil {
 			return nil, err
@@ -83,8 +83,10 @@ const tailLines = 10
 
 // Tail implements Process.
 func (p *journaled) Tail(ctx context.Context, _ bool) []string {
+	// Not by the unit's invocation: of a worker that dies at once journald
+	// cannot find that out any more.
 	lines, err := logs.JournalTail(ctx, logs.JournalQuery{
-		Invocation: os.Getenv("INVOCATION_ID"), PID: p.PID(), Identifier: p.identifier, Since: p.since, N: tailLines,
+		PID: p.PID(), Identifier: p.identifier, Since: p.since, N: tailLines,
 	})
 	if err != nil {
 		return []string{err.Error()}

@@ -50,7 +50,7 @@ func random(t *testing.T, seed uint64) {
 		d.harness = h
 		if d.IntN(2) == 0 {
 			h.m.opts.Unit = "web.service"
-			h.job = func(ctx context.Context) (string, error) { return d.systemd(ctx) }
+			h.job = d.systemd()
 		}
 		if d.IntN(3) == 0 {
 			h.strangers = []int{71, 72}
@@ -88,12 +88,15 @@ func (d *dice) config() string {
 }
 
 // systemd's answer comes when it likes.
-func (d *dice) systemd(ctx context.Context) (string, error) {
-	select {
-	case <-time.After(pickOne(d, 0, time.Second, time.Hour)):
-		return d.pick("stop", "restart", ""), nil
-	case <-ctx.Done():
-		return "", ctx.Err()
+func (d *dice) systemd() func(ctx context.Context) (string, error) {
+	answer, after := d.pick("stop", "restart", ""), pickOne(d, 0, time.Second, time.Hour)
+	return func(ctx context.Context) (string, error) {
+		select {
+		case <-time.After(after):
+			return answer, nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"fugue/internal/control"
+	"strings"
 	"time"
 
 	"fugue/activation"
@@ -270,6 +271,9 @@ func socketNews(old, now *activation.Set) []string {
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
+	}
+	if strings.HasSuffix(what, "s") {
+		what += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -81,7 +81,7 @@ func newHost(s Settings, hold *control.Hold, cfg *config.Config) (*host, error) 
 func (h *host) serve(ctx context.Context, cfg *config.Config) error {
 	strangers, err := h.findStrangers()
 	if err != nil {
-		return err
+		h.settings.Log.Warnf("%v; what a predecessor left there is not ended", err)
 	}
 	h.strangers = strangers
 	m := New(Options{
