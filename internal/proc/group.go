@@ -108,6 +108,10 @@ func (g group) members(leader int) []int {
 		if err != nil || pid == leader {
 			continue
 		}
+		// getpgid is cheap, a look into the process fifty times dearer.
+		if pgrp, err := unix.Getpgid(pid); err != nil || pgrp != g.id {
+			continue
+		}
 		if st, err := readStat(pid); err == nil && st.pgrp == g.id && st.alive() {
 			left = append(left, pid)
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -92,11 +93,10 @@ func TestNothingLeaks(t *testing.T) {
 		t.Errorf("children: %d, then %d", children, n)
 	}
 	// The last goroutine may be on its way out of its callback.
-	for range 1000 {
-		if runtime.NumGoroutine() <= goroutines {
-			return
+	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<16)
+			t.Fatalf("goroutines: %d, then %d\n%s", goroutines, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 		}
-		runtime.Gosched()
 	}
-	t.Errorf("goroutines: %d, then %d", goroutines, runtime.NumGoroutine())
 }

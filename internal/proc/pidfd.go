@@ -53,12 +53,16 @@ func (p *pidfd) wait(deadline time.Time, event int16) bool {
 // ended reports whether the process is a zombie or gone.
 func (p *pidfd) ended() bool { return polled(p.fd, unix.POLLIN) }
 
+// polled never waits, and is a raw call for that: in an ordinary one the
+// scheduler suspects a wait when the machine is busy, and starts a thread for
+// the others, in the end one for each child that exits.
 func polled(fd int, event int16) bool {
-	p := []unix.PollFd{{Fd: int32(fd), Events: event}}
+	p, now := unix.PollFd{Fd: int32(fd), Events: event}, unix.Timespec{}
 	for {
-		_, err := unix.Poll(p, 0)
-		if err != unix.EINTR {
-			return err == nil && p[0].Revents&event != 0
+		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1,
+			uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		if errno != unix.EINTR {
+			return errno == 0 && p.Revents&event != 0
 		}
 	}
 }
@@ -90,7 +94,7 @@ const (
 func (p *pidfd) waitid(options uintptr) (siginfo, error) {
 	var si siginfo
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_PIDFD, uintptr(p.fd),
+		_, _, errno := unix.RawSyscall6(unix.SYS_WAITID, unix.P_PIDFD, uintptr(p.fd),
 			uintptr(unsafe.Pointer(&si)), unix.WEXITED|unix.WNOHANG|options, 0, 0)
 		switch errno {
 		case 0:

@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -28,7 +28,7 @@ func reborn() {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println("up")
+	fmt.Println("up", os.Getpid())
 	for range s.Pending() {
 		again := false
 		for _, sig := range s.Take() {
@@ -57,8 +57,8 @@ func startReborn(t *testing.T) (*run, *bufio.Reader) {
 	r := start(t, s)
 	_ = unix.Close(w)
 	r.up()
-	if got := readLine(t, lines); got != "up" {
-		t.Fatal(got)
+	if got, want := readLine(t, lines), fmt.Sprintf("up %d", r.PID()); got != want {
+		t.Fatalf("%q, want %q", got, want)
 	}
 	return r, lines
 }
@@ -112,24 +112,21 @@ func TestNoSignalIsLostOverExec(t *testing.T) {
 	r, lines := startReborn(t)
 	said := func() string {
 		for {
-			if line := readLine(t, lines); line != "up" && !strings.HasPrefix(line, "SIGHUP") {
+			if line := readLine(t, lines); !strings.HasPrefix(line, "up ") && !strings.HasPrefix(line, "SIGHUP") {
 				return line
 			}
 		}
 	}
-	rain := make(chan struct{})
-	pouring := make(chan struct{})
+	rain := time.NewTicker(200 * time.Microsecond)
+	dry, pouring := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(pouring)
-		for n := 0; ; n++ {
+		for {
 			select {
-			case <-rain:
+			case <-dry:
 				return
-			default:
-				if n%64 == 0 {
-					_ = unix.Kill(r.PID(), unix.SIGHUP)
-				}
-				runtime.Gosched()
+			case <-rain.C:
+				_ = unix.Kill(r.PID(), unix.SIGHUP)
 			}
 		}
 	}()
@@ -147,7 +144,8 @@ func TestNoSignalIsLostOverExec(t *testing.T) {
 		send(unix.SIGUSR1) // it is on its way through the exec now
 		send(unix.SIGWINCH)
 	}
-	close(rain)
+	rain.Stop()
+	close(dry)
 	<-pouring
 	// Past the last exec for certain: two that it answers itself.
 	send(unix.SIGUSR1)
@@ -206,9 +204,11 @@ func TestSignalFromTheTerminal(t *testing.T) {
 	_ = unix.Close(w)
 	_ = unix.Close(tty)
 	r.up()
-	if got := readLine(t, lines); got != "up" {
-		t.Fatal(got)
+	var pid int
+	if _, err := fmt.Sscanf(readLine(t, lines), "up %d", &pid); err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) }) // it left the group
 	if err := unix.IoctlSetWinsize(pty, unix.TIOCSWINSZ, &unix.Winsize{Row: 20, Col: 70}); err != nil {
 		t.Fatal(err)
 	}
