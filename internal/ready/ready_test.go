@@ -68,7 +68,7 @@ type socket struct {
 
 func (s socket) set() map[uint64]bool { return map[uint64]bool{s.inode: true} }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func must(t *testing.T, err error) {
 }
 
 // newSocket makes a socket of 127.0.0.1; a stream one listens.
-func newSocket(t *testing.T, kind int) socket {
+func newSocket(t testing.TB, kind int) socket {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
@@ -90,6 +90,17 @@ func newSocket(t *testing.T, kind int) socket {
 	var st unix.Stat_t
 	must(t, unix.Fstat(fd, &st))
 	return socket{fd, st.Ino, "127.0.0.1:" + strconv.Itoa(sa.(*unix.SockaddrInet4).Port)}
+}
+
+// socketFile is a copy to start a process with. The tests' sockets block, as
+// os/exec makes them.
+func socketFile(t testing.TB, s socket) *os.File {
+	t.Helper()
+	dup, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	must(t, err)
+	file := os.NewFile(uintptr(dup), "socket")
+	t.Cleanup(func() { file.Close() })
+	return file
 }
 
 // worker is a process with the socket as its descriptor 3.
@@ -107,10 +118,7 @@ func (w worker) pid() int { return w.Process.Pid }
 // stays open to the end of the test.
 func spawn(t *testing.T, s socket, uid int, env string, name string, args ...string) worker {
 	t.Helper()
-	dup, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
-	must(t, err)
-	file := os.NewFile(uintptr(dup), "socket")
-	defer file.Close()
+	file := socketFile(t, s)
 	w := worker{Cmd: exec.Command(name, args...), t: t, stderr: new(strings.Builder)}
 	w.Env = append(os.Environ(), env)
 	w.ExtraFiles = []*os.File{file}
@@ -120,6 +128,7 @@ func spawn(t *testing.T, s socket, uid int, env string, name string, args ...str
 	}
 	w.Stderr = w.stderr
 	w.WaitDelay = guard // for a descendant that escaped and holds stderr
+	var err error
 	w.in, err = w.StdinPipe()
 	must(t, err)
 	out, err := w.StdoutPipe()
@@ -446,18 +455,16 @@ func TestLooksLeaveNothingOpen(t *testing.T) {
 func BenchmarkLook(b *testing.B) {
 	for _, name := range []string{"accept", "poll", "asyncio", "epoll, busy", "grandchildren"} {
 		b.Run(name, func(b *testing.B) {
-			t := &testing.T{}
-			s := newSocket(t, waiters[name].kind)
+			s := newSocket(b, waiters[name].kind)
 			w := exec.Command(python, "-S", "-c", pythonHead+waiters[name].script)
-			w.ExtraFiles = []*os.File{os.NewFile(uintptr(s.fd), "socket")}
-			w.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			w.ExtraFiles = []*os.File{socketFile(b, s)}
 			in, err := w.StdinPipe()
 			if err != nil || w.Start() != nil {
 				b.Fatal(err)
 			}
 			defer in.Close()
 			defer w.Wait()
-			defer syscall.Kill(-w.Process.Pid, syscall.SIGKILL)
+			defer killTree(w.Process.Pid)
 			for seen := (Seen{}); !seen.Waiting; seen, err = Look(w.Process.Pid, s.set()) {
 				if err != nil {
 					b.Fatal(err)
