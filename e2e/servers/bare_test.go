@@ -61,7 +61,10 @@ func (b *bare) start(version string) *os.Process {
 		b.t.Fatal(err)
 	}
 	defer unix.Close(null)
-	argv := append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, b.command...)
+	argv := []string{"sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh"}
+	for _, w := range b.command {
+		argv = append(argv, strings.ReplaceAll(w, "{version}", version))
+	}
 	// Not os/exec: it switches O_NONBLOCK on the socket that all share.
 	pid, err := syscall.ForkExec("/bin/sh", argv, &syscall.ProcAttr{
 		Dir:   apps,

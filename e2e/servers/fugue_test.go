@@ -3,7 +3,6 @@ package servers_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,8 +28,7 @@ const guard = 3 * time.Minute
 // pool is the pool "web" of a fugue run that is a child of the test.
 type pool struct {
 	t       *testing.T
-	ctx     context.Context // ends a little before the guard of the whole test
-	dir     string          // of the test; named in the environment of every worker
+	dir     string // of the test; named in the environment of every worker
 	config  string
 	run     *exec.Cmd
 	events  <-chan control.Event
@@ -39,8 +37,8 @@ type pool struct {
 
 // release is what a worker is made from.
 type release struct {
-	command []string
-	version string
+	command []string // {version} is the version; the rest is fugue's to fill in
+	version string   // VERSION in the environment too
 	workers int
 }
 
@@ -52,7 +50,7 @@ func startPool(t *testing.T, r release) *pool {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &pool{t: t, ctx: t.Context(), dir: dir, config: filepath.Join(dir, "web.toml")}
+	p := &pool{t: t, dir: dir, config: filepath.Join(dir, "web.toml")}
 	p.deploy(r)
 
 	p.run = p.fugue("run", "-c", p.config)
@@ -108,7 +106,7 @@ func (p *pool) deploy(r release) {
 	}
 	var words []string
 	for _, w := range r.command {
-		words = append(words, fmt.Sprintf("%q", w))
+		words = append(words, fmt.Sprintf("%q", strings.ReplaceAll(w, "{version}", r.version)))
 	}
 	// The times are those of interpreters that start on a busy machine.
 	text := fmt.Sprintf(`command = [%s]
@@ -216,10 +214,10 @@ func (p *pool) awaitExits(n int) {
 		return
 	}
 	p.await(fmt.Sprintf("end of %d workers", n), func(e control.Event) bool {
-		if e.Kind == "killed" {
-			p.t.Errorf("worker %d had to be killed: %s", e.Slot, e.Text)
-		}
-		if e.Kind == "exited" {
+		switch e.Kind {
+		case "lost":
+			p.t.Fatal(e.Text)
+		case "exited":
 			n--
 		}
 		return n == 0
@@ -228,7 +226,7 @@ func (p *pool) awaitExits(n int) {
 
 // fugue is the program with the pool's own runtime directory.
 func (p *pool) fugue(args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(context.WithoutCancel(p.ctx), e2e.Fugue(p.t), args...)
+	cmd := exec.Command(e2e.Fugue(p.t), args...)
 	cmd.Env = append(baseEnv(p.dir), "RUNTIME_DIRECTORY="+filepath.Join(p.dir, "fugue", "web"))
 	return cmd
 }

@@ -1,3 +1,4 @@
+import asyncio
 import os
 
 HEADERS = [
@@ -8,5 +9,7 @@ HEADERS = [
 
 
 async def app(scope, receive, send):
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.05)
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": b"uvicorn\n"})

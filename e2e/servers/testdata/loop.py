@@ -4,6 +4,7 @@ import select
 import signal
 import socket
 import sys
+import time
 
 listener = socket.socket(fileno=int(sys.argv[1]))
 nothing = os.open(os.devnull, os.O_RDONLY)
@@ -39,6 +40,8 @@ def answer(connection):
             if not part:
                 return
             request += part
+        if request.startswith(b"GET /slow"):
+            time.sleep(0.05)
         connection.sendall((
             "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n"
             f"X-Version: {os.environ['VERSION']}\r\nX-Pid: {os.getpid()}\r\n\r\nloop\n"
