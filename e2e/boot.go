@@ -226,7 +226,7 @@ func (sb *Sandbox) awaitBoot(booted *net.UnixConn) error {
 	for {
 		n, err := booted.Read(buf)
 		if err != nil {
-			log, _ := os.ReadFile(filepath.Join(sb.dir, "boot.log"))
+			log, _ := os.ReadFile(bootLog(sb.dir))
 			return fmt.Errorf("systemd did not say READY=1: %w\n%s%s", err, log, sb.keeperErr.String())
 		}
 		for line := range strings.Lines(string(buf[:n])) {

@@ -84,14 +84,18 @@ func keep(stdin *bufio.Reader, stdout io.Writer) error {
 			_ = init.Process.Kill()
 			<-gone
 		case how := <-gone:
-			fmt.Fprintln(os.Stderr, "e2e: systemd ended:", how)
+			log, _ := os.ReadFile(bootLog(s.Dir))
+			fmt.Fprintf(os.Stderr, "e2e: systemd ended: %v\n%s", how, log)
 		}
 	}
 	return errors.Join(err, removeCgroup(cgroup))
 }
 
+// bootLog has what init and systemd print before there is a journal.
+func bootLog(dir string) string { return filepath.Join(dir, "boot.log") }
+
 func startInit(s spec, line []byte, cgroup string) (*exec.Cmd, error) {
-	log, err := os.Create(filepath.Join(s.Dir, "boot.log"))
+	log, err := os.Create(bootLog(s.Dir))
 	if err != nil {
 		return nil, err
 	}
