@@ -53,6 +53,7 @@ var imports = map[string][]string{
 	"pool/pooltest":                      {"pool", "reload"},
 	"e2e":                                {"internal/loadtest", "internal/testworker"},
 	"e2e/leaks":                          nil,
+	"e2e/servers":                        nil,
 	"bench":                              {"internal/control"},                                 // it asks a running pool
 	"bench/probe":                        {"internal/cli", "internal/launch", "internal/proc"}, // as large as fugue is
 }
@@ -61,7 +62,7 @@ var imports = map[string][]string{
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/leaks", "bench", "bench/probe"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/leaks", "e2e/servers", "bench", "bench/probe"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {

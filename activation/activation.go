@@ -20,6 +20,7 @@ import (
 // Origin tells where a socket comes from, and so who looks after its path.
 type Origin string
 
+// The origins.
 const (
 	Systemd Origin = "systemd" // a .socket unit or OpenFile=; systemd owns it
 	Store   Origin = "store"   // bound by an earlier fugue, back from the fd store

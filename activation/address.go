@@ -39,20 +39,9 @@ func parseEndpoint(s string, datagram bool) (endpoint, error) {
 	switch {
 	case strings.IndexByte(s, 0) >= 0:
 		return bad("contains a NUL byte")
-	case strings.HasPrefix(s, "/"):
-		if len(s) > maxPath {
-			return bad("%d bytes, a unix socket path can have %d", len(s), maxPath)
-		}
-		if s != filepath.Clean(s) || s == "/" {
-			return bad("not a normalized path of a file")
-		}
-		return endpoint{network: local, path: s}, nil
-	case strings.HasPrefix(s, "@"):
-		if len(s) > maxPath {
-			return bad("%d bytes, an abstract name can have %d", len(s), maxPath)
-		}
-		if s == "@" {
-			return bad("an abstract socket needs a name after the @")
+	case strings.HasPrefix(s, "/"), strings.HasPrefix(s, "@"):
+		if fault := unixFault(s); fault != "" {
+			return bad("%s", fault)
 		}
 		return endpoint{network: local, path: s}, nil
 	case s != "" && strings.Trim(s, "0123456789") == "":
@@ -63,30 +52,54 @@ func parseEndpoint(s string, datagram bool) (endpoint, error) {
 		ip := netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port))
 		return endpoint{network: inet, ip: ip, portOnly: true}, nil
 	}
+	ip, fault := parseIPPort(s)
+	if fault != "" {
+		return bad("%s", fault)
+	}
+	return endpoint{network: inet, ip: ip}, nil
+}
+
+// unixFault is what is wrong with a path or an abstract name, or empty.
+func unixFault(s string) string {
+	switch {
+	case len(s) > maxPath && s[0] == '@':
+		return fmt.Sprintf("%d bytes, an abstract name can have %d", len(s), maxPath)
+	case len(s) > maxPath:
+		return fmt.Sprintf("%d bytes, a unix socket path can have %d", len(s), maxPath)
+	case s == "@":
+		return "an abstract socket needs a name after the @"
+	case s[0] == '/' && (s != filepath.Clean(s) || s == "/"):
+		return "not a normalized path of a file"
+	}
+	return ""
+}
+
+// parseIPPort understands IPV4:PORT and [IPV6]:PORT; fault is what is wrong.
+func parseIPPort(s string) (at netip.AddrPort, fault string) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-			return bad("has no port: write %s", net.JoinHostPort(ip.String(), "PORT"))
+			return at, "has no port: write " + net.JoinHostPort(ip.String(), "PORT")
 		}
-		return bad("not a port, IPV4:PORT, [IPV6]:PORT, /path or @name")
+		return at, "not a port, IPV4:PORT, [IPV6]:PORT, /path or @name"
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return bad("a port is a number up to 65535")
+		return at, "a port is a number up to 65535"
 	}
 	if host == "" || host == "*" {
-		return bad("write %s for all addresses", port)
+		return at, fmt.Sprintf("write %s for all addresses", port)
 	}
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case err != nil && strings.ContainsAny(host, ":%"):
-		return bad("%s is not an IPv6 address", host)
+		return at, host + " is not an IPv6 address"
 	case err != nil:
-		return bad("%s is a host name: write the IP address", host)
+		return at, host + " is a host name: write the IP address"
 	case ip.Is6() != strings.HasPrefix(s, "["):
-		return bad("IPv6 addresses, and only they, are written in brackets")
+		return at, "IPv6 addresses, and only they, are written in brackets"
 	}
-	return endpoint{network: inet, ip: netip.AddrPortFrom(ip, uint16(number))}, nil
+	return netip.AddrPortFrom(ip, uint16(number)), ""
 }
 
 func (e endpoint) String() string {

@@ -41,7 +41,7 @@ func bindError(e endpoint, err, fetchErr error) error {
 	case errors.Is(err, unix.EADDRINUSE):
 		var known *BusyError
 		switch {
-		case err == unix.EADDRINUSE:
+		case errors.Is(err, unix.EADDRINUSE):
 			err = busy(e)
 		case !errors.As(err, &known):
 			err = fmt.Errorf("bind %s %s: %w", e.network, e, err)

@@ -124,55 +124,20 @@ type change struct {
 func socketChanges(l Listener, e endpoint, old *Spec, want Spec) ([]change, error) {
 	var changes []change
 	for _, o := range options(e) {
-		value, configured := o.spec(want)
-		if old != nil {
-			if v, was := o.spec(*old); v == value && was == configured {
-				continue
-			}
-		}
-		if !configured {
-			// Back to the default where there is one. systemd's sockets had
-			// values of systemd's before, which nobody remembers.
-			if old == nil || !o.resets || l.Origin == Systemd {
-				continue
-			}
-			v, err := freshValue(e, o)
-			if err != nil {
-				return nil, fmt.Errorf("find the default of %s: %w", o.name, err)
-			}
-			value = v
-		}
-		have, err := o.get(l.FD)
+		value, configured, differs, err := o.wanted(l, e, old, want)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", o.name, err)
+			return nil, err
 		}
-		locked := bufferLock(l.FD)
-		if have == value && (locked&o.lock != 0) == (configured && o.lock != 0) {
+		if !differs {
 			continue
 		}
-		if o.fixed != "" && l.Origin == Systemd {
-			return nil, fmt.Errorf("%s of %s: systemd bound this socket: set %s in its .socket unit", o.name, l.Address, o.unit)
-		} else if o.fixed != "" {
-			return nil, fmt.Errorf("%s of %s: %s", o.name, l.Address, o.fixed)
+		c, err := o.change(l, value, configured)
+		if err != nil {
+			return nil, err
 		}
-		undo := func() error {
-			err := o.set(l.FD, have)
-			setBufferLock(l.FD, o.lock, locked)
-			return err
+		if c != nil {
+			changes = append(changes, *c)
 		}
-		changes = append(changes, change{
-			name: "set " + o.name + " of " + l.Address,
-			do: func() error {
-				if err := o.set(l.FD, value); err != nil {
-					return errors.Join(err, undo()) // a buffer may be half grown
-				}
-				if !configured {
-					setBufferLock(l.FD, o.lock, 0)
-				}
-				return nil
-			},
-			undo: undo,
-		})
 	}
 	if !e.stream() || old == nil && want.Backlog == 0 || old != nil && old.Backlog == want.Backlog ||
 		want.Backlog == 0 && l.Origin == Systemd {
@@ -187,6 +152,62 @@ func socketChanges(l Listener, e endpoint, old *Spec, want Spec) ([]change, erro
 		do:   func() error { return unix.Listen(l.FD, backlog(want)) },
 		undo: func() error { return unix.Listen(l.FD, have) },
 	}), nil
+}
+
+// wanted is the value that an option is to have, and whether that may differ
+// from what the socket has.
+func (o option) wanted(l Listener, e endpoint, old *Spec, want Spec) (value int, configured, differs bool, err error) {
+	value, configured = o.spec(want)
+	if old != nil {
+		if v, was := o.spec(*old); v == value && was == configured {
+			return value, configured, false, nil
+		}
+	}
+	if configured {
+		return value, true, true, nil
+	}
+	// Back to the default where there is one. systemd's sockets had values of
+	// systemd's before, which nobody remembers.
+	if old == nil || !o.resets || l.Origin == Systemd {
+		return value, false, false, nil
+	}
+	if value, err = freshValue(e, o); err != nil {
+		return 0, false, false, fmt.Errorf("find the default of %s: %w", o.name, err)
+	}
+	return value, false, true, nil
+}
+
+// change is the step that gives a socket another value of the option; nil if
+// it has it already.
+func (o option) change(l Listener, value int, configured bool) (*change, error) {
+	have, err := o.get(l.FD)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", o.name, err)
+	}
+	locked := bufferLock(l.FD)
+	switch {
+	case have == value && (locked&o.lock != 0) == (configured && o.lock != 0):
+		return nil, nil
+	case o.fixed != "" && l.Origin == Systemd:
+		return nil, fmt.Errorf("%s of %s: systemd bound this socket: set %s in its .socket unit", o.name, l.Address, o.unit)
+	case o.fixed != "":
+		return nil, fmt.Errorf("%s of %s: %s", o.name, l.Address, o.fixed)
+	}
+	undo := func() error {
+		err := o.set(l.FD, have)
+		setBufferLock(l.FD, o.lock, locked)
+		return err
+	}
+	do := func() error {
+		if err := o.set(l.FD, value); err != nil {
+			return errors.Join(err, undo()) // a buffer may be half grown
+		}
+		if !configured {
+			setBufferLock(l.FD, o.lock, 0)
+		}
+		return nil
+	}
+	return &change{name: "set " + o.name + " of " + l.Address, do: do, undo: undo}, nil
 }
 
 // freshValue asks a new socket of the same kind for its value.

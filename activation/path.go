@@ -97,7 +97,7 @@ func lockPath(path string) (unlock func(), err error) {
 		}
 		var held, named unix.Stat_t
 		if err := unix.Fstat(fd, &held); err == nil && unix.Lstat(name, &named) == nil && held.Dev == named.Dev && held.Ino == named.Ino {
-			return func() { unix.Unlink(name); unix.Close(fd) }, nil
+			return func() { _ = unix.Unlink(name); unix.Close(fd) }, nil
 		}
 		unix.Close(fd) // the file of a holder that was just done
 	}

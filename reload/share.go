@@ -1,6 +1,10 @@
 package reload
 
-import "fugue/pool"
+import (
+	"slices"
+
+	"fugue/pool"
+)
 
 // Share gives the generations of a pool n workers together. More go to the
 // first of them; fewer are taken from what is not ready before what is, and
@@ -16,7 +20,7 @@ func Share(p *pool.Pool, gens []pool.Generation, n int) {
 		p.SetTarget(g, p.Target(g)-k)
 		surplus -= k
 	}
-	order := append(gens[1:len(gens):len(gens)], gens[0])
+	order := slices.Concat(gens[1:], gens[:1])
 	for _, g := range order {
 		take(g, p.Target(g)-p.Count(g).Ready)
 	}

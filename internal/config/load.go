@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -122,7 +123,7 @@ func (d *decoder) apply(s schema, name string, n *node) {
 // explain says what may have been meant by a key that does not exist: a name
 // like it in the same table, or in another.
 func (d *decoder) explain(s schema, table, key string, err error) string {
-	if err != errUnknown {
+	if !errors.Is(err, errUnknown) {
 		return err.Error()
 	}
 	where := ""

@@ -63,10 +63,10 @@ func TestPartly(t *testing.T) {
 		t.Error(got)
 	}
 	bad := errors.New("bad")
-	if _, err := tpl.Partly(func(Placeholder) (string, bool, error) { return "", false, bad }); err != bad {
+	if _, err := tpl.Partly(func(Placeholder) (string, bool, error) { return "", false, bad }); !errors.Is(err, bad) {
 		t.Error(err)
 	}
-	if _, err := tpl.Expand(func(Placeholder) (string, error) { return "", bad }); err != bad {
+	if _, err := tpl.Expand(func(Placeholder) (string, error) { return "", bad }); !errors.Is(err, bad) {
 		t.Error(err)
 	}
 }

@@ -171,6 +171,9 @@ func (f tailed) apply(m *Master, _ time.Time) {
 type datagram struct{ notify.Message }
 
 func (f datagram) apply(m *Master, now time.Time) {
+	if f.Mark != notify.Datagram {
+		return
+	}
 	w := m.sender(f.PID, f.Lineage)
 	if w == nil || f.BadReason != "" {
 		m.dropped++

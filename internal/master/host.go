@@ -41,8 +41,9 @@ func (h *host) close() {
 	for _, inbox := range h.inboxes {
 		if h.unit == "" {
 			_ = inbox.Remove()
+		} else {
+			_ = inbox.Close() // its path is a successor's
 		}
-		_ = inbox.Close()
 	}
 	h.systemd.Close()
 }

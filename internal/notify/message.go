@@ -11,6 +11,7 @@ import (
 // Mark tells a datagram from the two messages that an Inbox makes itself.
 type Mark int
 
+// The marks.
 const (
 	Datagram Mark = iota
 	Synced        // answers Sync: what was in the socket then has been delivered

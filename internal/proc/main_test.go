@@ -28,6 +28,8 @@ func worker(role string) {
 	switch role {
 	case "reborn":
 		reborn()
+	case "ignoring":
+		ignoring()
 	case "strangers":
 		strangers()
 	case "closing":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -374,6 +375,42 @@ func TestSignalInTheShimActsAtTheExec(t *testing.T) {
 		if got := r.wait(); got != want {
 			t.Errorf("%s: %s", unix.SignalName(sig), got)
 		}
+	}
+}
+
+// Sent by a person and not through Child, which holds it back, a QUIT must not
+// be answered by the shim's runtime with goroutines and exit status 2.
+func TestQuitFromOutsideInTheShim(t *testing.T) {
+	s := spec("/bin/true")
+	held, _ := hold(t, &s)
+	r := start(t, s)
+	held()
+	if err := unix.Kill(r.PID(), unix.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.wait(); got.Signal != unix.SIGQUIT {
+		t.Error(got)
+	}
+}
+
+// ignoring is a master under nohup.
+func ignoring() {
+	signal.Ignore(unix.SIGHUP, unix.SIGINT)
+	ended := make(chan struct{})
+	s := spec("/bin/grep", "SigIgn", "/proc/self/status")
+	s.Stdout = 1
+	if _, err := Start(s, func(error) {}, func() { close(ended) }); err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-ended
+}
+
+func TestIgnoredSignalsAreNotInherited(t *testing.T) {
+	s := spec(exeName(t))
+	s.Plan.Env = []string{"FUGUE_TEST=ignoring"}
+	if got := output(t, s); got != "SigIgn:\t0000000000000000\n" {
+		t.Error(got)
 	}
 }
 

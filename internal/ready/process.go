@@ -2,6 +2,7 @@ package ready
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -35,7 +36,7 @@ func (p process) close() { unix.Close(p.dir) }
 // wrap turns the errors of a process that is gone into os.ErrProcessDone. What
 // is left are those of a look that is not permitted.
 func wrap(err error) error {
-	if err == unix.ESRCH || err == unix.ENOENT {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
 		return os.ErrProcessDone
 	}
 	return err
@@ -163,7 +164,7 @@ func (l *looker) below(p process) []int {
 	}
 	var pids []int
 	seen := 0
-	p.numbers("task", func(tid int) bool {
+	_ = p.numbers("task", func(tid int) bool {
 		b, _ := p.read("task/" + strconv.Itoa(tid) + "/children")
 		for field := range bytes.FieldsSeq(b) {
 			if pid, err := strconv.Atoi(string(field)); err == nil {
@@ -186,7 +187,7 @@ func childrenByParent(parent int) []int {
 	proc := process{dir: dir}
 	defer proc.close()
 	var pids []int
-	proc.numbers(".", func(pid int) bool {
+	_ = proc.numbers(".", func(pid int) bool {
 		b, _ := proc.read(strconv.Itoa(pid) + "/stat")
 		if _, ppid, ok := parseStat(b); ok && ppid == parent {
 			pids = append(pids, pid)

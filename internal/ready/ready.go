@@ -144,6 +144,6 @@ func sockfs() (uint64, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, fmt.Errorf("learn the sockets' device: %w", err)
 	}
-	dev := uint64(st.Dev)
+	dev := uint64(st.Dev) //nolint:unconvert // its width differs by architecture
 	return uint64(unix.Major(dev))<<20 | uint64(unix.Minor(dev)), nil
 }
