@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -226,9 +227,7 @@ func TestExitOfTheManager(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	sb.Systemctl("exit", "3") // its own connection may break
-	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 30_000); n != 1 {
-		t.Errorf("systemd does not exit: %v", err)
-	}
+	awaitEnd(t, fd)
 }
 
 // TestTwoSideBySide: what one does, the other does not see.
@@ -363,11 +362,22 @@ func victim(t *testing.T, how string) (footprint, func()) {
 		}
 		stdin.Close()
 		_, _ = io.Copy(io.Discard, out)
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(keeper), Events: unix.POLLIN}}, 30_000)
+		awaitEnd(t, keeper)
 		unix.Close(keeper)
-		if err != nil {
-			t.Fatal(err)
+	}
+}
+
+func awaitEnd(t *testing.T, pidfd int) {
+	t.Helper()
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 30_000)
+		if errors.Is(err, unix.EINTR) { // Go's own signals to its threads
+			continue
 		}
+		if n != 1 || err != nil {
+			t.Fatalf("a process does not end: %d, %v", n, err)
+		}
+		return
 	}
 }
 
