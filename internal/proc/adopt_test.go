@@ -17,7 +17,7 @@ import (
 func stranger(t *testing.T, script string) int {
 	t.Helper()
 	lines, w := pipe(t)
-	s := spec("/bin/sh", "-c", `setsid sh -c 'echo $$; `+script+`' & wait; exec sleep 1000`)
+	s := spec("/bin/sh", "-c", `setsid sh -c '`+script+`' & wait; exec sleep 1000`)
 	s.Plan.Env = []string{"PATH=/usr/bin:/bin"}
 	s.Stdout = w
 	r := start(t, s)
@@ -27,7 +27,7 @@ func stranger(t *testing.T, script string) int {
 }
 
 func TestAdoptAStranger(t *testing.T) {
-	pid := stranger(t, "exec sleep 1000")
+	pid := stranger(t, "echo $$; exec sleep 1000")
 	r := adopt(t, pid)
 	st, err := readStat(pid)
 	if err != nil || r.StartTime() != st.start || r.PID() != pid {
@@ -73,7 +73,7 @@ func hasExitInfo(t *testing.T) bool {
 
 func TestAdoptedGroupDies(t *testing.T) {
 	for _, how := range []string{"leader", "group"} {
-		pid := stranger(t, "sleep 1000 & sleep 1000 & exec sleep 1000")
+		pid := stranger(t, "sleep 1000 & sleep 1000 & echo $$; exec sleep 1000")
 		r := adopt(t, pid)
 		var err error
 		if how == "leader" {

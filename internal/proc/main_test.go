@@ -30,6 +30,8 @@ func worker(role string) {
 		reborn()
 	case "ignoring":
 		ignoring()
+	case "grouped":
+		grouped()
 	case "strangers":
 		strangers()
 	case "closing":

@@ -89,11 +89,24 @@ func TestPlanTakesEffect(t *testing.T) {
 	}
 }
 
+// grouped is a master with groups, whose worker has none of its own.
+func grouped() {
+	ended := make(chan struct{})
+	s := spec("/usr/bin/id", "-G")
+	s.Stdout = 1
+	s.Plan.UID, s.Plan.GID = 65534, 65534
+	if _, err := Start(s, func(error) {}, func() { close(ended) }); err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-ended
+}
+
 // Root's groups must not stay with a worker that has none of its own.
 func TestNoGroupsMeansNone(t *testing.T) {
-	s := spec("/bin/sh", "-c", "id -G")
-	s.Plan.Env = []string{"PATH=/usr/bin:/bin"}
-	s.Plan.UID, s.Plan.GID = 65534, 65534
+	s := spec(exeName(t))
+	s.Plan.Env = []string{"FUGUE_TEST=grouped"}
+	s.Plan.Groups = []int{0, 4}
 	if got := output(t, s); got != "65534\n" {
 		t.Errorf("id -G = %q", got)
 	}
