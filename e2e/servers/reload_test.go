@@ -17,8 +17,10 @@ import (
 type server struct {
 	name    string
 	command []string
-	rate    int // connections a second; interpreted servers get half on two cores
-	kept    int // keep-alive clients beside, for one that ends such connections politely
+	// rate is of connections a second: half of the usual for interpreters that
+	// have two cores for all, and where one at a time is answered.
+	rate int
+	kept int // keep-alive clients beside, for one that ends such connections politely
 	// lossless is a server whose own way of stopping loses nothing; of another,
 	// fugue must lose no more than a bare SIGTERM does.
 	lossless bool
@@ -33,7 +35,7 @@ var (
 	puma = server{name: "puma", rate: 150,
 		command: []string{"/usr/bin/puma", "--quiet", "--environment", "production", "--threads", "2:2",
 			"--bind-to-activated-sockets", "only", "config.ru"}}
-	loop = server{name: "blocking loop", rate: 300, lossless: true,
+	loop = server{name: "blocking loop", rate: 150, lossless: true,
 		command: []string{"/usr/bin/python3", "loop.py", "{fd}"}}
 )
 
