@@ -9,6 +9,7 @@ import (
 
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/master"
 )
 
 // checked is the answer of check for machines.
@@ -29,7 +30,7 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Check a configuration file",
-		Long:  "Read a configuration file and its drop-ins as `fugue run` would, and exit 78 if\nanything is wrong. Nothing is started.",
+		Long:  "Read a configuration file and its drop-ins as `fugue run` would, look for the\nprogram, directory, users and files that it names, and exit 78 if anything is\nwrong. Nothing is started and no address is bound.",
 		Args:  arguments(cobra.ExactArgs(1)),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
@@ -38,6 +39,9 @@ func (a *app) checkCommand() *cobra.Command {
 	output := outputFlag(cmd)
 	cmd.RunE = action(func(_ context.Context, _ *cobra.Command, args []string) error {
 		cfg, err := config.Load(args[0], config.Options{})
+		if err == nil {
+			err = master.Check(cfg)
+		}
 		if output.json() {
 			return a.checkedJSON(args[0], err)
 		}

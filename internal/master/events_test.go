@@ -50,6 +50,12 @@ func TestSlowFollower(t *testing.T) {
 		if e := <-slow; e.Kind != "exited" {
 			t.Errorf("then %+v", e)
 		}
+		h.pass(time.Minute)
+		for len(slow) > 0 {
+			if e := <-slow; e.Kind == "lost" {
+				t.Errorf("told of the loss again: %+v", e)
+			}
+		}
 	})
 }
 

@@ -89,6 +89,12 @@ func TestReadyWhen(t *testing.T) {
 				if at != c.at {
 					t.Errorf("ready after %v, want %v", at, c.at)
 				}
+				h.logMu.Lock()
+				ready := strings.Count(strings.Join(h.lines, "\n"), "is ready")
+				h.logMu.Unlock()
+				if ready != map[bool]int{true: 1, false: 0}[c.at >= 0] {
+					t.Errorf("it became ready %d times", ready)
+				}
 				if note := h.status().Workers[0].Note; strings.Contains(note, "said READY=1 after it was seen listening") != c.lateWord {
 					t.Errorf("note: %q", note)
 				}

@@ -88,7 +88,7 @@ func (h *host) fetch(name, network, address string) (int, error) {
 // with one is an error at its place in the file.
 func specs(cfg *config.Config) ([]activation.Spec, error) {
 	var list []activation.Spec
-	var errs []error
+	var errs config.Errors
 	for _, l := range cfg.Listeners {
 		s := activation.Spec{
 			Name: l.Name, Stream: l.Stream, Datagram: l.Datagram, Backlog: l.Backlog,
@@ -106,7 +106,10 @@ func specs(cfg *config.Config) ([]activation.Spec, error) {
 		}
 		list = append(list, s)
 	}
-	return list, errors.Join(errs...)
+	if errs != nil {
+		return nil, errs
+	}
+	return list, nil
 }
 
 // maxCheckOutput is how much of a check command's words is kept.

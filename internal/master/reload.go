@@ -155,6 +155,9 @@ func (m *Master) closeRollout(now time.Time) {
 		m.keepBoth(g.candidate)
 		m.leftovers = append(m.leftovers, to)
 		m.rollout = nil
+		if m.changes.scaling != nil {
+			m.share() // somebody asked for a number meanwhile
+		}
 		m.stuck = fmt.Sprintf("generation %d failed (%s) and going back to generation %d failed too (%s)", to, why, m.current, back)
 		m.endReload(now, c, control.OutcomeStuck, control.ExitFailed, m.stuck+"; every worker that is ready stays", append(details, more...))
 	}

@@ -41,7 +41,13 @@ func TestReload(t *testing.T) {
 		h.logged("reload 2: generation 2 serves")
 
 		var phases []string
+		var last control.Progress
 		for _, e := range a.events {
+			if e.Progress != nil && *e.Progress == last {
+				t.Errorf("told twice: %+v", last)
+			} else if e.Progress != nil {
+				last = *e.Progress
+			}
 			if e.Progress != nil && !slices.Contains(phases, e.Progress.Phase) {
 				phases = append(phases, e.Progress.Phase)
 			}

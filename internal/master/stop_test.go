@@ -206,7 +206,7 @@ func TestJob(t *testing.T) {
 		{"start", "start", nil, 0, syscall.SIGTERM, false},
 		{"none", "", nil, 0, syscall.SIGTERM, false},
 		{"late", "stop", nil, 4 * time.Second, syscall.SIGTERM, true},
-		{"refused", "", errors.New("access denied"), 0, syscall.SIGTERM, false},
+		{"refused", "stop", errors.New("access denied"), 0, syscall.SIGTERM, false},
 		{"no answer", "stop", nil, time.Hour, syscall.SIGTERM, false},
 		{"not asked", "restart", nil, 0, syscall.SIGINT, true},
 	} {

@@ -100,6 +100,27 @@ func TestStuckIsScaled(t *testing.T) {
 	})
 }
 
+// Who scales while a reload goes back, and does not get there, gets the
+// number all the same.
+func TestScaleThenStuck(t *testing.T) {
+	started(t, "workers = 4", func(h *harness) {
+		h.with(func() {
+			h.release, h.manners["v2"], h.manners["v1"] = "v2", good, manner{silent: true, life: time.Minute, exit: proc.Exit{Code: 1}}
+			h.deploys["v2/3"] = broken
+		})
+		a := h.reload()
+		h.pass(30 * time.Second)
+		h.mentions(h.messages("STATUS=")[len(h.messages("STATUS="))-1], "rolling-back")
+		b := h.scale(2)
+		h.verdict(a)
+		h.expect(b, control.OutcomeOK, 0)
+		h.pass(time.Minute)
+		if n := len(h.alive(0)); n != 2 {
+			t.Errorf("%d live", n)
+		}
+	})
+}
+
 // Cancelling what then gets stuck is no success.
 func TestCancelStuck(t *testing.T) {
 	started(t, "workers = 4", func(h *harness) {
