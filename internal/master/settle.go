@@ -152,11 +152,15 @@ func (m *Master) steerStart(now time.Time) {
 	if failures.Starts < min(m.aim(), 3*(m.aim()-have.Ready)) || m.firstTries() {
 		return
 	}
+	lost := have.Ready == 0 && len(m.strangers) == 0
+	if lost {
+		m.pool.SetTarget(m.current, 0) // nothing is started any more for what is decided
+	}
 	why, details, ready := m.verdict(c.blames(failures.Last), g)
 	if !ready {
 		return
 	}
-	if have.Ready == 0 && len(m.strangers) == 0 {
+	if lost {
 		m.exit = &StartError{Exit: control.ExitFailed, Err: fmt.Errorf("the pool did not start: %s", why), Details: details}
 		m.conclude(now, c, control.OutcomeFailed, control.ExitFailed, "the pool did not start: "+why, details)
 		m.abandonChanges(now, noStart)
@@ -254,7 +258,7 @@ func (m *Master) running(g pool.Generation) bool {
 
 func limits(c *config.Config) pool.Limits {
 	return pool.Limits{
-		StartTimeout: finite(c.Ready.Timeout), MinUptime: c.Restart.MinUptime,
+		StartTimeout: finite(c.Ready.Timeout), MinUptime: max(c.Restart.MinUptime, leastUptime),
 		StopDelay: c.Stop.Delay, StopTimeout: finite(c.Stop.Timeout),
 		Backoff: max(c.Restart.Backoff, time.Millisecond), MaxBackoff: c.Restart.MaxBackoff,
 	}
@@ -267,6 +271,11 @@ func rolloutLimits(c *config.Config) reload.Limits {
 		Canary:   c.Reload.Canary, Bake: c.Reload.Bake, Tolerate: c.Reload.Tolerate, Timeout: finite(c.Reload.Timeout),
 	}
 }
+
+// leastUptime is the least that makes a worker available. With none at all, a
+// release whose workers die as soon as they are ready would be started again
+// and again without ever slowing down.
+const leastUptime = 50 * time.Millisecond
 
 // finite turns a limit that never comes into none.
 func finite(d time.Duration) time.Duration {
