@@ -121,7 +121,7 @@ func hear(t testing.TB, path string) <-chan time.Time {
 
 func (p *Pool) connect() {
 	p.t.Helper()
-	client, err := control.Finder{Roots: []string{filepath.Join(p.Dir, "fugue")}}.Dial("web")
+	client, err := control.Finder{Roots: []string{filepath.Join(p.Dir, "fugue")}, Patience: patience}.Dial("web")
 	if err != nil {
 		p.t.Fatal(err)
 	}
