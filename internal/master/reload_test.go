@@ -234,8 +234,9 @@ func TestUndoneKeepsTheNumber(t *testing.T) {
 // No generation is forgotten that is needed, and none kept that is not.
 func TestThousandReloads(t *testing.T) {
 	started(t, "workers = 2\n[restart]\nmin_uptime = \"100ms\"", func(h *harness) {
-		current := 1
+		current, before := 1, h.openFiles()
 		for i := range 1000 {
+			h.listen([]string{"a", "b", "c"}[:i%4]...)
 			how := good
 			if i%3 == 0 {
 				how = broken
@@ -250,5 +251,12 @@ func TestThousandReloads(t *testing.T) {
 		}
 		h.serve(current, 2)
 		h.sizes(map[string]int{"generations": 1, "workers": 2, "changes": keptChanges, "pool": 1})
+		h.listen()
+		h.deploy("last", good)
+		h.expect(h.reload(), control.OutcomeOK, 0)
+		if now := h.openFiles(); now > before {
+			t.Errorf("%d files are open, %d were before", now, before)
+		}
+		h.noFiles()
 	})
 }

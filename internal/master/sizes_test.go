@@ -1,9 +1,20 @@
 package master
 
 import (
+	"os"
 	"reflect"
 	"testing/synctest"
 )
+
+// openFiles is how many this process has open.
+func (h *harness) openFiles() int {
+	h.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		h.Fatal(err)
+	}
+	return len(list)
+}
 
 // sizes checks how much the master remembers. It may look into the master
 // because the loop is at rest.
