@@ -44,10 +44,10 @@ func failure(err error) error {
 		f.exit, f.text, f.plain = control.ExitBadInput, bad.Error(), true
 	case errors.As(err, &one):
 		f.exit, f.text, f.plain = control.ExitBadInput, one.Error(), true
+	case errors.As(err, &coded): // before what it may wrap
+		f.exit = coded.ExitCode()
 	case errors.As(err, &asked):
 		f.exit = asked.Exit
-	case errors.As(err, &coded):
-		f.exit = coded.ExitCode()
 	}
 	return f
 }

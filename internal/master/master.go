@@ -57,6 +57,7 @@ type Master struct {
 
 	sockets *activation.Set
 
+	spawns    []pool.Action // workers still to be started, a few in each turn
 	workers   map[pool.ID]*worker
 	strangers map[int]*stranger
 	slots     map[int]*slot

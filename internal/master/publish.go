@@ -173,9 +173,12 @@ const margin = tailTimeout + 10*time.Second
 
 // announceTime asks systemd for the time that what begins now may take.
 func (m *Master) announceTime(d time.Duration) {
-	if finite(d) > 0 {
-		m.world.Tell(notify.ExtendTimeout(d + margin))
+	if d <= 0 {
+		return
 	}
+	// A limit that never comes is a year: systemd has limits of its own, and
+	// those would end a reload that is to take as long as it needs.
+	m.world.Tell(notify.ExtendTimeout(min(d, 365*24*time.Hour) + margin))
 }
 
 // beat sends systemd's watchdog its ping while the loop turns, and only

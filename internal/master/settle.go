@@ -22,8 +22,8 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 		acts, next := m.pool.Next(now)
 		for _, a := range acts {
 			if a.Verb == pool.Spawn {
-				m.spawn(now, a)
-			} else {
+				m.spawns = append(m.spawns, a)
+			} else if !m.unqueue(now, a) {
 				m.signal(a)
 			}
 		}
@@ -35,6 +35,9 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 			break
 		}
 	}
+	if m.spawnSome(now) {
+		wake = now
+	}
 	m.bringOut()
 	m.publish(now)
 	for _, t := range []time.Time{m.rolloutWake(), m.endStrangers(now), m.closeWake(now), m.beat(now)} {
@@ -43,6 +46,34 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 		}
 	}
 	return wake
+}
+
+// spawnBatch is how many processes are started in one turn of the loop. Each
+// takes a millisecond or so: a thousand at once would leave exits, callers
+// and systemd's watchdog unheard for many seconds.
+const spawnBatch = 8
+
+// spawnSome starts the next of those that wait; it reports whether the loop
+// is to turn again at once.
+func (m *Master) spawnSome(now time.Time) bool {
+	batch := m.spawns[:min(spawnBatch, len(m.spawns))]
+	m.spawns = m.spawns[len(batch):]
+	failed := false
+	for _, a := range batch {
+		failed = !m.spawn(now, a) || failed
+	}
+	return failed || len(m.spawns) > 0
+}
+
+// unqueue forgets a worker that is to be stopped before it was started.
+func (m *Master) unqueue(now time.Time, a pool.Action) bool {
+	i := slices.IndexFunc(m.spawns, func(q pool.Action) bool { return q.ID == a.ID })
+	if i < 0 {
+		return false
+	}
+	m.spawns = slices.Delete(m.spawns, i, i+1)
+	m.pool.SpawnFailed(now, a.ID)
+	return true
 }
 
 func (m *Master) targets() map[pool.Generation]int {

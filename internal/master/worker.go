@@ -45,8 +45,8 @@ func (m *Master) slot(n int) *slot {
 	return s
 }
 
-// spawn starts the process of a new row.
-func (m *Master) spawn(now time.Time, a pool.Action) {
+// spawn starts the process of a new row; it reports whether there is one.
+func (m *Master) spawn(now time.Time, a pool.Action) bool {
 	g := m.generations[a.Generation]
 	w := &worker{id: a.ID, slot: a.Slot, generation: a.Generation, stopLooking: func() {}}
 	process, err := m.world.Start(
@@ -58,11 +58,12 @@ func (m *Master) spawn(now time.Time, a pool.Action) {
 		m.obits.add(&obituary{id: a.ID, slot: a.Slot, generation: a.Generation, launch: err, complete: true})
 		m.pool.SpawnFailed(now, a.ID)
 		m.log.Errorf("worker %d of generation %d could not be started: %v", a.Slot, a.Generation, err)
-		return
+		return false
 	}
 	w.process = process
 	m.workers[a.ID] = w
 	m.pool.Spawned(a.ID, process.PID())
+	return true
 }
 
 // look begins to wait for a worker to become ready.
