@@ -59,9 +59,9 @@ func jitter(d time.Duration, g Generation, slot, attempt int) time.Duration {
 	return d*3/4 + time.Duration(h%1024)*(d/2)/1023
 }
 
-// Failing reports that starts of g have come to nothing since one of its
-// workers last became available.
+// Failing reports that starts of g have come to nothing more than once since
+// one of its workers last became available: one failure is no loop.
 func (p *Pool) Failing(g Generation) bool {
 	gen, ok := p.generations[g]
-	return ok && gen.backoff.streak > 0
+	return ok && gen.backoff.streak > 1
 }

@@ -103,7 +103,7 @@ func (d *decoder) schema() schema {
 		"stop": table(map[string]schema{
 			"delay":        d.duration(&c.Stop.Delay, finite),
 			"signal":       d.signal(&c.Stop.Signal),
-			"timeout":      d.duration(&c.Stop.Timeout, 0),
+			"timeout":      d.duration(&c.Stop.Timeout, positive),
 			"max_draining": d.integer(&c.Stop.MaxDraining, 0, maxCount),
 		}),
 		"restart": table(map[string]schema{

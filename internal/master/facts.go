@@ -176,7 +176,9 @@ func (f datagram) apply(m *Master, now time.Time) {
 	}
 	w := m.sender(f.PID, f.Lineage)
 	if w == nil || f.BadReason != "" {
-		m.dropped++
+		if m.strangers[f.PID] == nil { // a predecessor's worker still says how it is
+			m.dropped++
+		}
 		return
 	}
 	g := m.generations[w.generation]
@@ -271,10 +273,10 @@ func (m *Master) refuse(now time.Time, c *change, err error) {
 		m.abandonChanges(now, noStart)
 		return
 	}
-	message := fmt.Sprintf("reload refused: %v; generation %d serves as before", err, m.current)
+	message := fmt.Sprintf("reload refused: %v; %s as before", err, m.serving())
 	outcome := control.OutcomeRefused
 	if errors.Is(err, context.Canceled) {
-		message, outcome = fmt.Sprintf("reload cancelled; generation %d serves as before", m.current), control.OutcomeCancelled
+		message, outcome = fmt.Sprintf("reload cancelled; %s as before", m.serving()), control.OutcomeCancelled
 	}
 	if exit == control.ExitBadInput {
 		message = err.Error() // its lines begin with file, line and column

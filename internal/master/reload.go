@@ -108,7 +108,7 @@ func (m *Master) install(now time.Time, c *change, p *Prepared) {
 		m.current = m.last
 		m.world.Configure(p.Config)
 		m.sockets = g.sockets
-		m.log.Infof("generation %d: starting %d workers of %s", m.last, m.wanted, p.Release.Path)
+		m.log.Infof("generation %d: starting %s of %s", m.last, count(m.wanted, "worker"), p.Release.Path)
 		return
 	}
 	m.paused = false
@@ -130,6 +130,9 @@ func (m *Master) closeRollout(now time.Time) {
 		m.commit(g.candidate)
 		m.world.Configure(g.config)
 		m.rollout = nil
+		for _, s := range m.slots {
+			s.lastExit = "" // it was another release's
+		}
 		took := now.Sub(c.Started).Round(100 * time.Millisecond)
 		m.endReload(now, c, control.OutcomeOK, control.ExitOK, fmt.Sprintf("generation %d serves (%s, %v)", to, count(m.wanted, "worker"), took), socketNews(old, g.sockets))
 	case reload.Undone:
@@ -145,7 +148,7 @@ func (m *Master) closeRollout(now time.Time) {
 		if errors.Is(r.Why(), errCancelled) {
 			outcome, what = control.OutcomeCancelled, "cancelled"
 		}
-		m.endReload(now, c, outcome, control.ExitUndone, fmt.Sprintf("reload %s; generation %d serves", what, m.current), details)
+		m.endReload(now, c, outcome, control.ExitUndone, fmt.Sprintf("reload %s; %s", what, m.serving()), details)
 	case reload.Stuck:
 		why, details, ready := m.verdict(r.Why(), g)
 		back, more, readyToo := m.verdict(r.WhyStuck(), m.generations[m.current])
@@ -161,6 +164,16 @@ func (m *Master) closeRollout(now time.Time) {
 		m.stuck = fmt.Sprintf("generation %d failed (%s) and going back to generation %d failed too (%s)", to, why, m.current, back)
 		m.endReload(now, c, control.OutcomeStuck, control.ExitFailed, m.stuck+"; every worker that is ready stays", append(details, more...))
 	}
+}
+
+// serving says what there is to answer clients with after a change that came
+// to nothing; of a pool that was in a bad way before, no more than is true.
+func (m *Master) serving() string {
+	g, ready := m.generations[m.current], m.pool.Total().Ready
+	if ready < m.aim()-g.config.Reload.Unavailable(m.aim()) {
+		return fmt.Sprintf("generation %d stays, with %d of %s ready", m.current, ready, count(m.aim(), "worker"))
+	}
+	return fmt.Sprintf("generation %d serves", m.current)
 }
 
 // endReload concludes a reload, and those who asked for its cancelling, and
@@ -182,7 +195,7 @@ func (m *Master) endCancels(now time.Time, outcome string) {
 		case control.OutcomeStuck:
 			m.conclude(now, c, control.OutcomeFailed, control.ExitFailed, m.stuck, nil)
 		default:
-			m.conclude(now, c, control.OutcomeOK, control.ExitOK, fmt.Sprintf("generation %d serves", m.current), nil)
+			m.conclude(now, c, control.OutcomeOK, control.ExitOK, m.serving(), nil)
 		}
 	}
 	m.changes.cancels = nil

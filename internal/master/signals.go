@@ -24,6 +24,11 @@ func (m *Master) signalled(now time.Time, f proc.Signal) {
 	// window that is resized must not stop a pool.
 	switch f.Signal {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
+		// timeout(1) and others signal the process and then its group: what
+		// comes twice in the same moment was meant once.
+		if m.ending != nil && now.Sub(m.ending.began) < sameMoment {
+			return
+		}
 		m.stop(now, "stopped by "+unix.SignalName(f.Signal), f.Signal != syscall.SIGTERM)
 	case syscall.SIGHUP:
 		switch {
@@ -50,6 +55,10 @@ func (m *Master) signalled(now time.Time, f proc.Signal) {
 		}
 	}
 }
+
+// sameMoment is how long after the first a second stop signal is no word of
+// its own.
+const sameMoment = 500 * time.Millisecond
 
 // pause stops all workers and keeps the sockets and the wanted number;
 // connections wait until a reload or a scale brings workers back.

@@ -43,6 +43,7 @@ func exitCode(err error) int {
 // ending is the last part of a pool's life.
 type ending struct {
 	change   *change
+	began    time.Time
 	asking   context.CancelFunc // of the question to systemd
 	decided  bool               // it is known what is to become of the sockets
 	closeOwn bool               // this is a stop and no restart: new connections are to be refused
@@ -71,7 +72,7 @@ func (m *Master) stop(now time.Time, why string, final bool) *change {
 	}
 	m.log.Infof("stopping: %s", why)
 	c := m.changes.open(kindStop, now)
-	m.ending = &ending{change: c, asking: func() {}}
+	m.ending = &ending{change: c, began: now, asking: func() {}}
 	m.world.Tell("STOPPING=1")
 	m.abandonChanges(now, "the pool is being stopped")
 	if final || m.opts.Unit == "" {
