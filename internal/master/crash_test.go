@@ -117,3 +117,15 @@ func TestMaxDraining(t *testing.T) {
 		h.serve(2, 2)
 	})
 }
+
+// An exit status that cannot be had is not a good one.
+func TestStatusUnknown(t *testing.T) {
+	started(t, "workers = 1", func(h *harness) {
+		p := h.worker(1)
+		p.reap = syscall.ECHILD
+		h.die(p, proc.Exit{})
+		h.logged("worker 1 (pid ", "ended: ", "unknown")
+		h.pass(time.Minute)
+		h.serve(1, 1)
+	})
+}

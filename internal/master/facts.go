@@ -11,6 +11,7 @@ import (
 
 	"fugue/internal/logs"
 	"fugue/internal/notify"
+	"fugue/internal/proc"
 	"fugue/pool"
 )
 
@@ -97,6 +98,7 @@ func (f exited) apply(m *Master, now time.Time) {
 	exit, err := w.process.Reap()
 	if err != nil {
 		m.log.Errorf("collect worker %d (pid %d): %v", w.slot, w.process.PID(), err)
+		exit = proc.Exit{Unknown: true} // and not one that says exit status 0
 	}
 	row, living := m.pool.Worker(f.id)
 	asked := living && row.State == pool.Stopping
@@ -143,8 +145,17 @@ func (m *Master) obituary(w *worker, ended bool) *obituary {
 		defer cancel()
 		m.report(tailed{w.id, process.Tail(ctx, ended)})
 	}()
+	if !ended {
+		time.AfterFunc(tailTimeout, func() { m.report(outlasted{b}) })
+	}
 	return b
 }
+
+// outlasted: a worker that failed may take its time to end, or for ever where
+// the stop has no timeout. The verdict does not wait for that.
+type outlasted struct{ *obituary }
+
+func (f outlasted) apply(*Master, time.Time) { f.waited = true }
 
 // tailTimeout is how long a verdict waits for the last lines of the worker
 // that it is about.

@@ -170,7 +170,7 @@ func (m *Master) closeRollout(now time.Time) {
 // to nothing; of a pool that was in a bad way before, no more than is true.
 func (m *Master) serving() string {
 	g, ready := m.generations[m.current], m.pool.Total().Ready
-	if ready < m.aim()-g.config.Reload.Unavailable(m.aim()) {
+	if ready < m.least(g) {
 		return fmt.Sprintf("generation %d stays, with %d of %s ready", m.current, ready, count(m.aim(), "worker"))
 	}
 	return fmt.Sprintf("generation %d serves", m.current)
@@ -227,7 +227,7 @@ func (m *Master) verdict(why error, g *generation) (text string, details []strin
 		}
 		b = m.obituary(w, false)
 	}
-	ended := b.exited || b.launch != nil || failed.NotReady // what has not ended yet will, or is killed in time
+	ended := b.exited || b.launch != nil || failed.NotReady || b.waited // it may take its time
 	return b.sentence(failed.Failure, g.config.Ready.Timeout), b.stderr, b.complete && ended
 }
 

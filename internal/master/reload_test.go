@@ -179,6 +179,23 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
+// Where the stop has no timeout, such a worker may never end; the verdict
+// comes all the same, and names its pid.
+func TestGivesUpAndStays(t *testing.T) {
+	started(t, "workers = 2\n[stop]\ntimeout = \"infinity\"", func(h *harness) {
+		h.deploy("v2", manner{silent: true, deaf: true, stderr: []string{"no licence"}})
+		a := h.reload()
+		w := h.worker(3)
+		w.say(w.pid, "STOPPING=1")
+		c := h.expect(a, control.OutcomeUndone, control.ExitUndone, fmt.Sprintf("worker 3 (pid %d) of generation 2 said that it is stopping and had not ended 10s later", w.pid))
+		if len(c.Details) != 1 {
+			t.Errorf("details: %q", c.Details)
+		}
+		h.die(w, proc.Exit{})
+		h.serve(1, 2)
+	})
+}
+
 // What is wrong before a worker is started refuses the reload and changes
 // nothing.
 func TestRefused(t *testing.T) {

@@ -175,7 +175,7 @@ func (m *Master) steerStart(now time.Time) {
 	}
 	c, g := m.changes.running, m.generations[m.current]
 	have := m.pool.Count(m.current)
-	if have.Ready >= m.aim()-g.config.Reload.Unavailable(m.aim()) {
+	if have.Ready >= m.least(g) {
 		m.endStart(now, control.OutcomeOK, control.ExitOK, fmt.Sprintf("generation %d serves (%s)", m.current, count(m.aim(), "worker")), nil)
 		return
 	}

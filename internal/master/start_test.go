@@ -197,3 +197,33 @@ func TestStartOfNone(t *testing.T) {
 		h.serve(1, 1)
 	})
 }
+
+// Where all may be unavailable, a start with nothing ready is none, and what
+// a predecessor left serves until something is.
+func TestStartNeedsOneReady(t *testing.T) {
+	const file = "workers = 1\n[reload]\nmax_surge = 0\nmax_unavailable = 1"
+	play(t, file, func(h *harness) {
+		h.deploy("v1", broken)
+		h.start()
+		if err := h.wait(); err == nil {
+			t.Error("it came up with nothing ready")
+		}
+		h.heard("READY=1", 0)
+	})
+	play(t, file, func(h *harness) {
+		h.manners["stranger 7"] = good
+		h.strangers = []int{7}
+		h.deploy("v1", manner{ready: 10 * time.Second})
+		h.start()
+		h.pass(5 * time.Second)
+		h.heard("READY=1", 0)
+		if p := h.stranger(7); p == nil || p.stops > 0 {
+			t.Error("the predecessor's process was ended before anything was ready")
+		}
+		h.pass(10 * time.Second)
+		h.heard("READY=1", 1)
+		if h.stranger(7) != nil {
+			t.Error("the predecessor's process is still there")
+		}
+	})
+}

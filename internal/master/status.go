@@ -143,8 +143,8 @@ func (m *Master) state() (state, reason string) {
 	case m.aim() == 0 && m.paused:
 		return control.StateEmpty, "all workers were stopped by SIGWINCH"
 	}
-	ready, least := m.pool.Total().Ready, m.aim()-g.config.Reload.Unavailable(m.aim())
-	if ready < least && m.pool.Failing(m.current) {
+	ready := m.pool.Total().Ready
+	if ready < m.least(g) && m.pool.Failing(m.current) {
 		return control.StateDegraded, fmt.Sprintf("%d of %s ready", ready, count(m.aim(), "worker")) + m.lastFailure()
 	}
 	return control.StateRunning, ""

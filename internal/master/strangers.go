@@ -91,7 +91,14 @@ func (m *Master) replaced() bool {
 // enoughReady reports that as many workers are ready as may not be fewer.
 func (m *Master) enoughReady() bool {
 	g := m.generations[m.current]
-	return g != nil && m.pool.Total().Ready >= m.aim()-g.config.Reload.Unavailable(m.aim())
+	return g != nil && m.pool.Total().Ready >= m.least(g)
+}
+
+// least is how many workers may not be fewer ready. One is the least where
+// any are wanted: a pool of which all may be unavailable would be up with
+// nothing ready, and a predecessor's workers ended for it.
+func (m *Master) least(g *generation) int {
+	return max(min(1, m.aim()), m.aim()-g.config.Reload.Unavailable(m.aim()))
 }
 
 // strangersToEnd is the number of a predecessor's processes that a stop has

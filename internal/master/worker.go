@@ -138,6 +138,7 @@ type obituary struct {
 	note       string   // what was seen of its readiness
 	stderr     []string // its last lines
 	complete   bool     // stderr is all there is to come
+	waited     bool     // long enough for its end
 }
 
 // obituaries keeps the last few.
@@ -172,6 +173,8 @@ func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
 			seen = ": it " + seen
 		}
 		return fmt.Sprintf("%s was not ready within %v%s%s", who, timeout, seen, "; send READY=1 from it, or set [ready] when or timeout")
+	case b.waited && !b.exited:
+		return fmt.Sprintf("%s said that it is stopping and had not ended %v later", who, tailTimeout)
 	case b.gaveUp:
 		return fmt.Sprintf("%s said that it is stopping and %s before it was available", who, ended(b.exit))
 	case f.Late:

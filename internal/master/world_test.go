@@ -29,6 +29,7 @@ type manner struct {
 	drain  time.Duration // from the stop signal to the end
 	stderr []string
 	tail   time.Duration // how long after the end the last lines arrive
+	reap   error         // its exit status cannot be had
 }
 
 var (
@@ -284,6 +285,9 @@ func (p *process) KillGroup() error {
 
 func (p *process) Reap() (proc.Exit, error) {
 	<-p.ended
+	if p.reap != nil {
+		return proc.Exit{}, p.reap
+	}
 	return p.how, nil
 }
 
