@@ -164,7 +164,10 @@ func (h *host) farewell(m *Master) {
 	h.server.Close(ctx)
 	successor := h.unit != "" && !m.finalStop()
 	h.socket.Close(!successor)
-	if err := h.systemd.Barrier(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	// A time of its own: a client that hangs has used up the other.
+	last, cancel := context.WithTimeout(context.Background(), farewellTime)
+	defer cancel()
+	if err := h.systemd.Barrier(last); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		h.settings.Log.Debugf("last words to systemd: %v", err)
 	}
 }
