@@ -27,15 +27,12 @@ type host struct {
 	journal   bool // workers get journal streams of their own
 	inherited []activation.Inherited
 	strangers []int
-	inboxes   map[owner]*notify.Inbox // touched by Prepare only, of which there is one at a time
+	inboxes   map[int]*notify.Inbox // by the workers' user; touched by Prepare only, of which there is one at a time
 	report    func(fact)
 	owns      func(pid int, lineage []int) bool
 	socket    *control.Socket
 	server    *control.Server
 }
-
-// owner is whom an inbox belongs to: the user of the workers.
-type owner struct{ uid, gid int }
 
 func (h *host) close() {
 	for _, inbox := range h.inboxes {
@@ -113,16 +110,20 @@ func (h *host) Complaints() []string {
 func (h *host) Job(ctx context.Context) (string, error) { return job(ctx, h.unit) }
 
 // inbox is the notify socket for workers of one user; each user has its own,
-// because no other may write to it.
+// because no other may write to it. The group is nothing to it: a second one
+// for another group would take the path away from the first. What it is
+// called follows from the user alone, for a successor to find it.
 func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
-	who := owner{uid, gid}
-	if inbox := h.inboxes[who]; inbox != nil {
+	if uid < 0 {
+		uid = os.Geteuid()
+	}
+	if inbox := h.inboxes[uid]; inbox != nil {
 		return inbox, nil
 	}
 	deliver := func(m notify.Message) { h.report(datagram{m}) }
 	name := storedInbox
 	path := h.hold.Dir() + "/notify"
-	if len(h.inboxes) > 0 || uid >= 0 && uid != os.Geteuid() {
+	if uid != os.Geteuid() {
 		name += "." + strconv.Itoa(uid)
 		path += "." + strconv.Itoa(uid)
 	}
@@ -131,7 +132,7 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 			continue
 		}
 		if inbox, err := notify.AdoptInbox(in.FD, path, deliver); err == nil {
-			h.inboxes[who] = inbox
+			h.inboxes[uid] = inbox
 			return inbox, os.Lchown(path, uid, gid)
 		}
 		_ = unix.Close(in.FD)
@@ -141,7 +142,7 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.inboxes[who] = inbox
+	h.inboxes[uid] = inbox
 	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
 }
 

@@ -74,7 +74,7 @@ func newHost(s Settings, hold *control.Hold, cfg *config.Config) (*host, error) 
 	return &host{
 		settings: s, name: cfg.Name, hold: hold, systemd: systemd, inherited: inherited,
 		unit:    unitOf(os.Getenv, os.Getpid(), string(cgroup)),
-		journal: ownJournal(os.Getenv), inboxes: map[owner]*notify.Inbox{},
+		journal: ownJournal(os.Getenv), inboxes: map[int]*notify.Inbox{},
 	}, nil
 }
 
