@@ -59,8 +59,8 @@ func BenchmarkCrash(b *testing.B) {
 	var fugue, bare figures
 	for b.Loop() {
 		fugue.add(kill(&ours, managed))
-		// Killed before it was ready it would have failed to start.
-		p.Await("replacement", func(e control.Event) bool { return e.Kind == "ready" && e.PID == ours })
+		// Killed before it was available it would have failed to start.
+		p.Await("replacement", func(e control.Event) bool { return e.Kind == "available" && e.PID == ours })
 		bare.add(kill(&theirs, kept))
 	}
 	pair(b, fugue, bare, time.Microsecond, "µs")

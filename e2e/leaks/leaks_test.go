@@ -141,7 +141,7 @@ func TestKillsLeaveNothing(t *testing.T) {
 		if err := unix.Kill(victims[0], unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		next := p.Await("replacement", func(e control.Event) bool { return e.Kind == "ready" && !slices.Contains(victims, e.PID) })
+		next := p.Await("replacement", func(e control.Event) bool { return e.Kind == "available" && !slices.Contains(victims, e.PID) })
 		victims = append(victims[1:], next.PID)
 		samples = append(samples, take(t, p))
 		if i == 9 {
