@@ -6,9 +6,54 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"fugue/internal/config"
 	"fugue/internal/control"
 	"fugue/internal/notify"
 )
+
+// A check may take longer than systemd gives a start of its own accord.
+func TestTimeForTheCheck(t *testing.T) {
+	dir, err := os.MkdirTemp("", "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	hold, err := control.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: dir + "/systemd", Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	systemd, err := notify.FromEnv(func(string) string { return dir + "/systemd" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{hold: hold, systemd: systemd, name: "web", inboxes: map[int]*notify.Inbox{}, report: func(fact) {}}
+	defer h.close()
+	h.settings.Log = logrus.New()
+	h.settings.Load = func() (*config.Config, error) {
+		text := "command = [\"/bin/true\"]\n[reload]\ncheck = [\"/bin/false\"]\ntimeout = \"10min\"\n"
+		return config.Parse([]config.File{{Path: "/etc/fugue/web.toml", Text: []byte(text)}}, config.Options{WorkDir: "/"})
+	}
+	_, _ = h.Prepare(t.Context(), nil)
+	want := notify.ExtendTimeout(10*time.Minute + margin)
+	_ = manager.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for buf := make([]byte, 4096); ; {
+		n, err := manager.Read(buf)
+		if err != nil {
+			t.Fatalf("systemd did not hear %q: %v", want, err)
+		}
+		if string(buf[:n]) == want {
+			return
+		}
+	}
+}
 
 // Workers of one user have one inbox, whatever their group: a second one at
 // the same path would leave the first, and the fd store's of that name,

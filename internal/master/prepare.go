@@ -56,6 +56,9 @@ func (h *host) makeRelease(ctx context.Context, cfg *config.Config, set *activat
 	if err != nil {
 		return nil, "", err
 	}
+	if len(cfg.Reload.Check) > 0 { // at a start nobody else has asked for its time
+		h.Tell(moreTime(cfg.Reload.Timeout))
+	}
 	if err := check(ctx, rel, cfg); err != nil {
 		return nil, "", err
 	}

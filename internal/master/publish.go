@@ -173,12 +173,16 @@ const margin = tailTimeout + 10*time.Second
 
 // announceTime asks systemd for the time that what begins now may take.
 func (m *Master) announceTime(d time.Duration) {
-	if d <= 0 {
-		return
+	if d > 0 {
+		m.world.Tell(moreTime(d))
 	}
-	// A limit that never comes is a year: systemd has limits of its own, and
-	// those would end a reload that is to take as long as it needs.
-	m.world.Tell(notify.ExtendTimeout(min(d, 365*24*time.Hour) + margin))
+}
+
+// moreTime is that question. A limit that never comes is a year: systemd has
+// limits of its own, and those would end a reload that is to take as long as
+// it needs.
+func moreTime(d time.Duration) string {
+	return notify.ExtendTimeout(min(d, 365*24*time.Hour) + margin)
 }
 
 // beat sends systemd's watchdog its ping while the loop turns, and only
