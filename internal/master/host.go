@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,7 @@ type host struct {
 	inherited []activation.Inherited
 	strangers []int
 	inboxes   map[int]*notify.Inbox // by the workers' user; touched by Prepare only, of which there is one at a time
+	former    []*notify.Inbox       // a predecessor's, of other users; Prepare's too
 	report    func(fact)
 	owns      func(pid int, lineage []int) bool
 	socket    *control.Socket
@@ -41,6 +43,9 @@ func (h *host) close() {
 		} else {
 			_ = inbox.Close() // its path is a successor's
 		}
+	}
+	for _, inbox := range h.former {
+		_ = inbox.Remove() // it is in no store any more
 	}
 	h.systemd.Close()
 }
@@ -127,16 +132,18 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 		name += "." + strconv.Itoa(uid)
 		path += "." + strconv.Itoa(uid)
 	}
-	for _, in := range h.inherited {
-		if in.Name != name {
-			continue
-		}
-		if inbox, err := notify.AdoptInbox(in.FD, path, deliver); err == nil {
-			h.inboxes[uid] = inbox
-			return inbox, os.Lchown(path, uid, gid)
+	for _, in := range h.takeInherited(func(n string) bool { return n == name }) {
+		if h.inboxes[uid] == nil {
+			if inbox, err := notify.AdoptInbox(in.FD, path, deliver); err == nil {
+				h.inboxes[uid] = inbox
+				continue
+			}
+			_ = h.systemd.RemoveFD(name)
 		}
 		_ = unix.Close(in.FD)
-		_ = h.systemd.RemoveFD(name)
+	}
+	if inbox := h.inboxes[uid]; inbox != nil {
+		return inbox, os.Lchown(path, uid, gid)
 	}
 	inbox, err := notify.ListenInbox(path, uid, gid, deliver)
 	if err != nil {
@@ -144,6 +151,35 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 	}
 	h.inboxes[uid] = inbox
 	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
+}
+
+// takeInherited takes those of such a name out of what systemd passed.
+func (h *host) takeInherited(such func(name string) bool) (taken []activation.Inherited) {
+	var rest []activation.Inherited
+	for _, in := range h.inherited {
+		if such(in.Name) {
+			taken = append(taken, in)
+		} else {
+			rest = append(rest, in)
+		}
+	}
+	h.inherited = rest
+	return taken
+}
+
+// drainInboxes takes the inboxes of a predecessor for users that no worker has
+// now out of the store. They are read to the end: its workers may still write
+// there, and must neither wait for ever nor get an error.
+func (h *host) drainInboxes() {
+	for _, in := range h.takeInherited(func(n string) bool { return strings.HasPrefix(n, storedInbox) }) {
+		path := h.hold.Dir() + "/" + strings.TrimPrefix(in.Name, "fugue.")
+		if inbox, err := notify.AdoptInbox(in.FD, path, func(m notify.Message) { h.report(datagram{m}) }); err == nil {
+			h.former = append(h.former, inbox)
+		} else {
+			_ = unix.Close(in.FD)
+		}
+		_ = h.systemd.RemoveFD(in.Name)
+	}
 }
 
 // Configure implements World.

@@ -3,11 +3,14 @@ package master
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
+	"fugue/activation"
 	"fugue/internal/config"
 	"fugue/internal/control"
 	"fugue/internal/notify"
@@ -52,6 +55,67 @@ func TestTimeForTheCheck(t *testing.T) {
 		if string(buf[:n]) == want {
 			return
 		}
+	}
+}
+
+// The inbox of a predecessor is taken up; those of users that no worker has
+// now are read on for that one's workers, and end with this master.
+func TestInheritedInboxes(t *testing.T) {
+	dir, err := os.MkdirTemp("", "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	hold, err := control.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	heard := make(chan struct{}, 3)
+	h := &host{hold: hold, unit: "web.service", inboxes: map[int]*notify.Inbox{}, report: func(f fact) {
+		if f.(datagram).Mark == notify.Datagram {
+			heard <- struct{}{}
+		}
+	}}
+	for _, name := range []string{"notify", "notify.65534", "notify.65533"} {
+		before, err := notify.ListenInbox(dir+"/"+name, -1, -1, func(notify.Message) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.FcntlInt(uintptr(before.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = before.Close()
+		h.inherited = append(h.inherited, activation.Inherited{Name: "fugue." + name, FD: fd})
+	}
+	kept := h.inherited[1]
+	inbox, err := h.inbox(65534, 65534)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.drainInboxes()
+	if inbox.FD() != kept.FD || len(h.inherited) != 0 {
+		t.Errorf("the inbox has fd %d, want %d; left of what was passed: %v", inbox.FD(), kept.FD, h.inherited)
+	}
+	for _, name := range []string{"notify", "notify.65534", "notify.65533"} {
+		conn, err := net.Dial("unixgram", dir+"/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("STATUS=here")); err != nil {
+			t.Error(err)
+		}
+		_ = conn.Close()
+		select {
+		case <-heard:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s is not read", name)
+		}
+	}
+	h.close()
+	if left, err := filepath.Glob(dir + "/notify*"); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v, want what a successor gets", left, err)
 	}
 }
 

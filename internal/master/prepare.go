@@ -41,6 +41,7 @@ func (h *host) Prepare(ctx context.Context, current *activation.Set) (*Prepared,
 	if err != nil {
 		return nil, errors.Join(err, candidate.Abort())
 	}
+	h.drainInboxes()
 	return &Prepared{Config: cfg, Release: rel, Candidate: candidate, Inbox: inbox}, nil
 }
 
