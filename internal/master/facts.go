@@ -107,6 +107,7 @@ func (f exited) apply(m *Master, now time.Time) {
 	if w.launchErr != nil {
 		return
 	}
+	m.hold(now, row, fate)
 	m.bury(now, w, row, fate, exit.String())
 	if fate == pool.Failed || fate == pool.Died || row.Why == pool.NotReady || w.gaveUp {
 		b := m.obituary(w, true)

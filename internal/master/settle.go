@@ -289,7 +289,7 @@ func (m *Master) running(g pool.Generation) bool {
 
 func limits(c *config.Config) pool.Limits {
 	return pool.Limits{
-		StartTimeout: finite(c.Ready.Timeout), MinUptime: max(c.Restart.MinUptime, leastUptime),
+		StartTimeout: finite(c.Ready.Timeout), MinUptime: c.Restart.MinUptime,
 		StopDelay: c.Stop.Delay, StopTimeout: finite(c.Stop.Timeout),
 		Backoff: max(c.Restart.Backoff, time.Millisecond), MaxBackoff: c.Restart.MaxBackoff,
 	}
@@ -303,10 +303,19 @@ func rolloutLimits(c *config.Config) reload.Limits {
 	}
 }
 
-// leastUptime is the least that makes a worker available. With none at all, a
-// release whose workers die as soon as they are ready would be started again
-// and again without ever slowing down.
+// leastUptime is what a release is held to whose workers have died as soon as
+// they were ready: where min_uptime is nothing, every one of them counts as
+// available, and they would be started again and again without slowing down.
 const leastUptime = 50 * time.Millisecond
+
+// hold makes a worker that died so early the last one that was available.
+func (m *Master) hold(now time.Time, row pool.Worker, fate pool.Fate) {
+	l := limits(m.generations[row.Generation].config)
+	if fate == pool.Died && l.MinUptime < leastUptime && now.Sub(row.Since) < leastUptime {
+		l.MinUptime = leastUptime
+		m.pool.SetLimits(row.Generation, l)
+	}
+}
 
 // finite turns a limit that never comes into none.
 func finite(d time.Duration) time.Duration {
