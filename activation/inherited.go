@@ -54,7 +54,13 @@ func FromEnv(lookup func(string) (string, bool), pid int) ([]Inherited, error) {
 		return nil, err
 	}
 	for _, f := range fds {
-		if _, err := unix.FcntlInt(uintptr(f.FD), unix.F_GETFD, 0); err != nil {
+		flags, err := unix.FcntlInt(uintptr(f.FD), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			// No such fd comes through an exec: the number was free, and the
+			// runtime has opened something of its own there.
+			err = unix.EBADF
+		}
+		if err != nil {
 			return nil, fmt.Errorf("LISTEN_FDS=%s, but fd %d is not open: %w", count, f.FD, err)
 		}
 	}
