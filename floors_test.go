@@ -52,6 +52,7 @@ var imports = map[string][]string{
 	"internal/loadtest":                  {"internal/testworker"}, // the names of its headers
 	"pool/pooltest":                      {"pool", "reload"},
 	"e2e":                                {"internal/loadtest", "internal/testworker"},
+	"e2e/cli":                            nil,
 	"e2e/leaks":                          nil,
 	"e2e/servers":                        nil,
 	"bench":                              {"internal/control"},                                 // it asks a running pool
@@ -62,7 +63,7 @@ var imports = map[string][]string{
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/leaks", "e2e/servers", "bench", "bench/probe"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/leaks", "e2e/servers", "bench", "bench/probe"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {

@@ -1,0 +1,131 @@
+package cli_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"fugue/e2e"
+	"fugue/internal/control"
+)
+
+func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
+
+// guard bounds what should have happened long before.
+const guard = time.Minute
+
+// pool is the pool "web" of a fugue run that is a child of the test.
+type pool struct {
+	t   *testing.T
+	dir string
+	run *exec.Cmd
+	log *bufio.Reader // what it writes; who waits for a line reads it
+	out *os.File      // the end that is read
+}
+
+// start runs two workers and returns when they serve.
+func start(t *testing.T, flags ...string) *pool {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "f") // short: a unix socket is to be in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := &pool{t: t, dir: dir}
+	words := append([]string{"run", "--name", "web", "-n", "2", "-l", dir + "/web.sock", "--restart.min_uptime", "0", "--ready.when", "notify", e2e.Testworker(t)}, flags...)
+	p.run = p.fugue(words...)
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	p.run.Stdout, p.run.Stderr = in, in
+	p.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := p.run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.out, p.log = out, bufio.NewReader(out)
+	t.Cleanup(func() {
+		out.Close()
+		_ = p.run.Process.Signal(syscall.SIGTERM)
+		_ = p.run.Wait()
+	})
+	p.await("generation 1 serves")
+	return p
+}
+
+// fugue is the program with the pool's own runtime directory.
+func (p *pool) fugue(args ...string) *exec.Cmd {
+	cmd := exec.Command(e2e.Fugue(p.t), args...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "RUNTIME_DIRECTORY=" + filepath.Join(p.dir, "fugue", "web")}
+	return cmd
+}
+
+// await reads what the pool writes up to a line that has text in it.
+func (p *pool) await(text string) {
+	p.t.Helper()
+	_ = p.out.SetReadDeadline(time.Now().Add(guard))
+	var all strings.Builder
+	for {
+		line, err := p.log.ReadString('\n')
+		all.WriteString(line)
+		if strings.Contains(line, text) {
+			return
+		}
+		if err != nil {
+			p.t.Fatalf("no %q: %v\n%s", text, err, all.String())
+		}
+	}
+}
+
+func (p *pool) status() (s control.Status) {
+	p.t.Helper()
+	code, out, errs := ask(p.t, p.fugue("status", "web", "-o", "json"))
+	if code != 0 {
+		p.t.Fatalf("status: exit %d\n%s%s", code, out, errs)
+	}
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// untouched fails the test unless the pool is as it was.
+func (p *pool) untouched(before control.Status) {
+	p.t.Helper()
+	now := p.status()
+	if now.Generation != before.Generation || now.State != "running" || len(now.Workers) != len(before.Workers) {
+		p.t.Fatalf("the pool was %+v and is %+v", before, now)
+	}
+	for i, w := range now.Workers {
+		if w.PID != before.Workers[i].PID {
+			p.t.Errorf("worker %d was %d and is %d", w.Slot, before.Workers[i].PID, w.PID)
+		}
+	}
+}
+
+// ask runs a command to its end.
+func ask(t *testing.T, cmd *exec.Cmd) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err := cmd.Start()
+	if err == nil {
+		late := time.AfterFunc(guard, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		late.Stop()
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
