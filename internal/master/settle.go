@@ -195,7 +195,8 @@ func (m *Master) steerStart(now time.Time) {
 		m.exit = &StartError{Exit: control.ExitFailed, Err: fmt.Errorf("the pool did not start: %s", why), Details: details}
 		m.conclude(now, c, control.OutcomeFailed, control.ExitFailed, "the pool did not start: "+why, details)
 		m.abandonChanges(now, noStart)
-		m.ending = &ending{decided: true, closeOwn: true}
+		// systemd starts the pool again: whoever waits in the queues waits on.
+		m.ending = &ending{decided: true, closeOwn: m.opts.Unit == ""}
 		m.pool.Abandon(now)
 		return
 	}
@@ -310,8 +311,10 @@ const leastUptime = 50 * time.Millisecond
 
 // hold makes a worker that died so early the last one that was available.
 func (m *Master) hold(now time.Time, row pool.Worker, fate pool.Fate) {
-	l := limits(m.generations[row.Generation].config)
-	if fate == pool.Died && l.MinUptime < leastUptime && now.Sub(row.Since) < leastUptime {
+	if fate != pool.Died || now.Sub(row.Since) >= leastUptime {
+		return
+	}
+	if l := limits(m.generations[row.Generation].config); l.MinUptime < leastUptime {
 		l.MinUptime = leastUptime
 		m.pool.SetLimits(row.Generation, l)
 	}
