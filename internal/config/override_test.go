@@ -43,7 +43,7 @@ func TestFlagsWin(t *testing.T) {
 		t.Error(diff)
 	}
 	if c.Workers != 4 || c.Reload.MaxSurge != (Amount{50, true}) || c.Stop.Timeout.Seconds() != 1.5 ||
-		!c.Limits.NoNewPrivs || c.User != "1000" || c.Directory != "/work/dir/app" {
+		!c.Limits.NoNewPrivs || c.User != "1000" || c.Directory != "/srv/dir/app" {
 		t.Errorf("%+v", c)
 	}
 	if got := c.Pos("workers").String(); got != "--workers" {

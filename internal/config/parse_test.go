@@ -92,7 +92,7 @@ readers = "staff"
 func parseOne(t *testing.T, text string, o Options) (*Config, error) {
 	t.Helper()
 	if o.WorkDir == "" {
-		o.WorkDir = "/work/dir"
+		o.WorkDir = "/srv/dir"
 	}
 	return Parse([]File{{Path: "/etc/fugue/web.toml", Text: []byte(text)}}, o)
 }
@@ -181,7 +181,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Name: "web", Path: "/etc/fugue/web.toml", Command: templates("x"), Directory: "/work/dir", Workers: 1,
+		Name: "web", Path: "/etc/fugue/web.toml", Command: templates("x"), Directory: "/srv/dir", Workers: 1,
 		Reload:  Reload{MaxSurge: Amount{Value: 1}, Canary: 1, Timeout: 5 * time.Minute},
 		Ready:   Ready{When: WhenAuto, Timeout: 90 * time.Second},
 		Stop:    Stop{Signal: 15, Timeout: 30 * time.Second},
