@@ -17,7 +17,9 @@ const childEnv = "FUGUE_TESTWORKER_CHILD"
 
 func (b Behaviour) run() error {
 	if os.Getenv(childEnv) != "" {
-		select {} // until killed
+		for { // until killed; with select {} the runtime sees a deadlock and ends
+			_ = syscall.Pause()
+		}
 	}
 	if b.IgnoreTerm {
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
