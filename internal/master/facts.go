@@ -189,7 +189,7 @@ func (f datagram) apply(m *Master, now time.Time) {
 	w := m.sender(f.PID, f.Lineage)
 	if w == nil || f.BadReason != "" {
 		if m.strangers[f.PID] == nil { // a predecessor's worker still says how it is
-			m.dropped++
+			m.drop(now, f.Message)
 		}
 		return
 	}
@@ -218,6 +218,24 @@ func (f datagram) apply(m *Master, now time.Time) {
 			w.gaveUp = m.pool.Failures(w.generation).Starts > before
 		}
 	}
+}
+
+// dropSilence is how long after a word about a dropped datagram the next ones
+// are only counted: a flood must not fill the log.
+const dropSilence = time.Minute
+
+// drop counts a datagram that nobody wanted, and says so now and then.
+func (m *Master) drop(now time.Time, d notify.Message) {
+	m.dropped++
+	if m.dropped > 1 && now.Sub(m.dropSaid) < dropSilence {
+		return
+	}
+	m.dropSaid = now
+	why := "it belongs to no worker"
+	if d.BadReason != "" {
+		why = logs.OneLine(d.BadReason)
+	}
+	m.log.Warnf("dropped a notification of process %d (uid %d): %s", d.PID, d.UID, why)
 }
 
 // lateWord is how much later than it was seen listening a worker has to say

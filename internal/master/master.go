@@ -78,7 +78,8 @@ type Master struct {
 
 	events    hub
 	published published
-	dropped   int // datagrams and requests of strangers
+	dropped   int       // datagrams and requests of strangers
+	dropSaid  time.Time // when the log was last told of one
 }
 
 // generation is one release in the pool and all that it was made with.
