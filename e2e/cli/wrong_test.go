@@ -146,6 +146,7 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 	p.untouched(before)
+	p.await("dropped a notification of process")
 	if dropped := p.status().Strangers; dropped == 0 {
 		t.Error("no stranger's datagram was counted")
 	}
