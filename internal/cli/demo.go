@@ -152,6 +152,7 @@ func (g guide) String() string {
 	try("who answers, again and again; leave it running", "while sleep 0.1; do curl -sS "+url+"; done")
 	try("a new release, and no answer is missing", "echo 2 > "+release, g.fugue+" reload demo")
 	try("a broken one: undone, with the reason, and still no answer is missing", "echo broken > "+release, g.fugue+" reload demo")
+	try("the good one back in its place, for workers started from now on", "echo 2 > "+release)
 	try("more workers", g.fugue+" scale demo +2")
 	try("kill one, and look at its successor", "kill -9 $(curl -sS "+url+"/pid)", g.fugue+" status demo")
 	try("all that happens", g.fugue+" events demo")
