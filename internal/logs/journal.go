@@ -14,7 +14,6 @@ import (
 
 // A JournalQuery says whose lines to read back.
 type JournalQuery struct {
-	Invocation string // INVOCATION_ID of the unit; "" if unknown
 	PID        int
 	Identifier string // SYSLOG_IDENTIFIER of the worker's streams
 	Since      time.Time
@@ -77,9 +76,6 @@ func (q JournalQuery) matches() []string {
 	m := []string{"_PID=" + strconv.Itoa(q.PID)}
 	if q.Identifier != "" {
 		m = append(m, "SYSLOG_IDENTIFIER="+q.Identifier)
-	}
-	if q.Invocation != "" {
-		m = append(m, "_SYSTEMD_INVOCATION_ID="+q.Invocation)
 	}
 	if !q.Since.IsZero() {
 		m = append([]string{"--since=@" + strconv.FormatInt(q.Since.Unix(), 10)}, m...)

@@ -33,7 +33,7 @@ func TestJournalTail(t *testing.T) {
 not json
 {"MESSAGE":"out 2"}
 E`)
-	q := JournalQuery{Invocation: "abc", PID: 17, Identifier: "web/3", Since: time.Unix(1700000000, 999), N: 10, Program: program}
+	q := JournalQuery{PID: 17, Identifier: "web/3", Since: time.Unix(1700000000, 999), N: 10, Program: program}
 	got, err := JournalTail(t.Context(), q)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ E`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "--sync\n--output=json --all --quiet --no-pager --lines=100 --since=@1700000000 _PID=17 SYSLOG_IDENTIFIER=web/3 _SYSTEMD_INVOCATION_ID=abc\n"
+	want := "--sync\n--output=json --all --quiet --no-pager --lines=100 --since=@1700000000 _PID=17 SYSLOG_IDENTIFIER=web/3\n"
 	if d := cmp.Diff(want, string(b)); d != "" {
 		t.Error(d)
 	}

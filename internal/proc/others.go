@@ -122,25 +122,3 @@ func FetchSocket(pid, fd int) (int, error) {
 	}
 	return got, nil
 }
-
-// A Holder is a process that has a socket open, and where.
-type Holder struct{ PID, FD int }
-
-// HoldersOf finds who of pids holds the socket with that inode, in their
-// order. Processes that are gone or may not be looked into are left out.
-func HoldersOf(inode uint64, pids []int) []Holder {
-	want := "socket:[" + strconv.FormatUint(inode, 10) + "]"
-	var found []Holder
-	for _, pid := range pids {
-		dir := "/proc/" + strconv.Itoa(pid) + "/fd"
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			if to, err := os.Readlink(dir + "/" + e.Name()); err == nil && to == want {
-				if fd, err := strconv.Atoi(e.Name()); err == nil {
-					found = append(found, Holder{pid, fd})
-				}
-			}
-		}
-	}
-	return found
-}
