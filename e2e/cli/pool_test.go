@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,32 +35,56 @@ type pool struct {
 // start runs two workers and returns when they serve.
 func start(t *testing.T, flags ...string) *pool {
 	t.Helper()
+	p := newPool(t)
+	p.begin(p.words(flags...)...)
+	return p
+}
+
+// newPool is a pool that does not run yet.
+func newPool(t *testing.T) *pool {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "f") // short: a unix socket is to be in it
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &pool{t: t, dir: dir}
-	words := append([]string{"run", "--name", "web", "-n", "2", "-l", dir + "/web.sock", "--restart.min_uptime", "0", "--ready.when", "notify", e2e.Testworker(t)}, flags...)
-	p.run = p.fugue(words...)
+	return &pool{t: t, dir: dir}
+}
+
+// words are fugue's for two workers with these flags.
+func (p *pool) words(flags ...string) []string {
+	p.t.Helper()
+	return append([]string{"run", "--name", "web", "-n", "2", "-l", p.dir + "/web.sock", "--restart.min_uptime", "0",
+		"--ready.when", "notify", e2e.Testworker(p.t)}, flags...)
+}
+
+// begin runs it and returns when it serves.
+func (p *pool) begin(words ...string) {
+	p.t.Helper()
 	out, in, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
+	p.run = p.fugue(words...)
+	p.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p.beginOn(out, in)
+}
+
+// beginOn runs it with in as its output, which can be read from out.
+func (p *pool) beginOn(out, in *os.File) {
+	p.t.Helper()
 	defer in.Close()
 	p.run.Stdout, p.run.Stderr = in, in
-	p.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := p.run.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	p.out, p.log = out, bufio.NewReader(out)
-	t.Cleanup(func() {
+	p.t.Cleanup(func() {
 		out.Close()
 		_ = p.run.Process.Signal(syscall.SIGTERM)
 		_ = p.run.Wait()
 	})
 	p.await("generation 1 serves")
-	return p
 }
 
 // fugue is the program with the pool's own runtime directory.
@@ -84,6 +109,17 @@ func (p *pool) await(text string) {
 			p.t.Fatalf("no %q: %v\n%s", text, err, all.String())
 		}
 	}
+}
+
+// rest is what the pool wrote up to its end.
+func (p *pool) rest() string {
+	p.t.Helper()
+	_ = p.out.SetReadDeadline(time.Now().Add(guard))
+	text, err := io.ReadAll(p.log)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (p *pool) status() (s control.Status) {
