@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fugue/internal/config"
 	"fugue/internal/control"
@@ -24,6 +25,21 @@ func (f *fault) Error() string { return f.text }
 // usage is a mistake in the command line itself.
 func usage(cmd *cobra.Command, err error) error {
 	return &fault{exit: control.ExitUsage, text: fmt.Sprintf("%v; see: %s --help", err, cmd.CommandPath())}
+}
+
+// wrongFlag is a mistake in a flag; it says which one was probably meant.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return usage(cmd, err)
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	name := unknown.GetSpecifiedName()
+	if meant := config.Nearest(name, known); meant != "" {
+		return usage(cmd, fmt.Errorf("unknown flag --%s, did you mean --%s", name, meant))
+	}
+	return usage(cmd, fmt.Errorf("unknown flag --%s", name))
 }
 
 // failure gives any error its exit code.

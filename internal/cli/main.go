@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(usage)
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.reloadCommand(), a.cancelCommand(),
 		a.scaleCommand(), a.stopCommand(), a.listCommand(), a.eventsCommand(),

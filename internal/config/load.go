@@ -131,7 +131,7 @@ func (d *decoder) explain(s schema, table, key string, err error) string {
 		where = " in [" + table + "]"
 	}
 	msg := fmt.Sprintf("unknown key %q%s", key, where)
-	if n := nearest(key, s.names()); n != "" {
+	if n := Nearest(key, s.names()); n != "" {
 		return msg + "; did you mean " + n + "?"
 	}
 	root := d.schema()
@@ -155,7 +155,7 @@ func (d *decoder) explain(s schema, table, key string, err error) string {
 
 func nearestElsewhere(root schema, key string) string {
 	for _, name := range root.names() {
-		if n := nearest(key, root.keys[name].names()); n != "" {
+		if n := Nearest(key, root.keys[name].names()); n != "" {
 			return n + " in [" + name + "]"
 		}
 	}

@@ -2,8 +2,8 @@ package config
 
 import "slices"
 
-// nearest returns the known name that a misspelt one most likely means, or "".
-func nearest(name string, known []string) string {
+// Nearest returns the known name that a misspelt one most likely means, or "".
+func Nearest(name string, known []string) string {
 	best, bestDistance := "", max(1, min(len(name)/3, 3))+1
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		if d := distance(name, k); d < bestDistance {
