@@ -55,5 +55,13 @@ func TestMutants(t *testing.T) {
 			Name: "one failure counts twice", Rule: "facts",
 			File: "facts.go", Old: "\t\tw.judged = true\n", New: "",
 		},
+		{
+			Name: "a successor that does not know who was killed", Rule: "(once|quiet)",
+			File: "snapshot.go", Old: "Killed: w.killed, ", New: "",
+		},
+		{
+			Name: "a successor that forgets a backoff", Rule: "backoff",
+			File: "snapshot.go", Old: "backoff: backoff{streak: r.Streak, since: r.FailedAt},", New: "",
+		},
 	})
 }

@@ -27,6 +27,9 @@ func random(t *rapid.T) {
 		w.AddRelease(pool.Generation(g+1), l, m)
 	}
 	for range 3 * pooltest.DrawNumber(t, "length") {
+		if pooltest.DrawNumber(t, "another master?") == 6 {
+			w.Pool = pool.Restore(w.Pool.Snapshot())
+		}
 		switch pooltest.DrawNumber(t, "what") {
 		case 0, 1:
 			g := pool.Generation(1 + pooltest.DrawNumber(t, "generation")%3)

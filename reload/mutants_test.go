@@ -55,5 +55,9 @@ func TestMutants(t *testing.T) {
 			Name: "ready ones are taken before missing ones", Rule: "ready",
 			File: "share.go", Old: "take(g, p.Target(g)-p.Count(g).Ready)", New: "take(g, 0)",
 		},
+		{
+			Name: "a successor that forgets how many served", Rule: "undone",
+			File: "snapshot.go", Old: "before: s.Before, ", New: "",
+		},
 	})
 }

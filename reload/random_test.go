@@ -13,7 +13,8 @@ import (
 
 // TestRandom lets anything happen to a pool that is reloaded: good releases
 // and broken ones, crashes, hangs, scales, pauses, cancels, reloads that take
-// the place of others, a machine that sleeps. The promises are checked at
+// the place of others, a machine that sleeps, masters that are replaced. The
+// promises are checked at
 // every action; when nothing goes wrong any more, every rollout has to end,
 // and the pool to have exactly what is wanted.
 func TestRandom(t *testing.T) { pooltest.Random(t, 200_000, random) }
@@ -81,6 +82,13 @@ func random(t *rapid.T) {
 			if o.roll == nil && len(o.waiting) == 0 {
 				o.pause()
 			}
+		case 10: // handover: nobody notices
+			o.succeed()
+		case 11: // takeover: what is under way is turned back, while there is a way
+			o.succeed()
+			if o.roll != nil && !o.roll.Left(o.Pool) {
+				o.cancel()
+			}
 		default:
 			o.Step(o.Now.Add(time.Minute))
 		}
@@ -89,7 +97,15 @@ func random(t *rapid.T) {
 	o.finish(t)
 }
 
-var drawOp = rapid.IntRange(0, 13)
+var drawOp = rapid.IntRange(0, 15)
+
+// succeed puts another master in the place of the one that is.
+func (o *operator) succeed() {
+	o.Pool = pool.Restore(o.Pool.Snapshot())
+	if o.roll != nil {
+		o.roll = reload.Restore(o.roll.Snapshot(), o.limits)
+	}
+}
 
 // finish: nothing goes wrong any more, but for releases that are broken.
 func (o *operator) finish(t *rapid.T) {
