@@ -25,11 +25,12 @@ const guard = time.Minute
 
 // pool is the pool "web" of a fugue run that is a child of the test.
 type pool struct {
-	t   *testing.T
-	dir string
-	run *exec.Cmd
-	log *bufio.Reader // what it writes; who waits for a line reads it
-	out *os.File      // the end that is read
+	t     *testing.T
+	dir   string
+	run   *exec.Cmd
+	log   *bufio.Reader // what it writes; who waits for a line reads it
+	out   *os.File      // the end that is read
+	begun string        // what it wrote until it served
 }
 
 // start runs two workers and returns when they serve.
@@ -65,7 +66,9 @@ func (p *pool) begin(words ...string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.run = p.fugue(words...)
+	if p.run == nil {
+		p.run = p.fugue(words...)
+	}
 	p.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	p.beginOn(out, in)
 }
@@ -84,7 +87,7 @@ func (p *pool) beginOn(out, in *os.File) {
 		_ = p.run.Process.Signal(syscall.SIGTERM)
 		_ = p.run.Wait()
 	})
-	p.await("generation 1 serves")
+	p.begun = p.await("generation 1 serves")
 }
 
 // fugue is the program with the pool's own runtime directory.
@@ -95,7 +98,7 @@ func (p *pool) fugue(args ...string) *exec.Cmd {
 }
 
 // await reads what the pool writes up to a line that has text in it.
-func (p *pool) await(text string) {
+func (p *pool) await(text string) string {
 	p.t.Helper()
 	_ = p.out.SetReadDeadline(time.Now().Add(guard))
 	var all strings.Builder
@@ -103,7 +106,7 @@ func (p *pool) await(text string) {
 		line, err := p.log.ReadString('\n')
 		all.WriteString(line)
 		if strings.Contains(line, text) {
-			return
+			return all.String()
 		}
 		if err != nil {
 			p.t.Fatalf("no %q: %v\n%s", text, err, all.String())

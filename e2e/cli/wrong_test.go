@@ -84,6 +84,35 @@ func TestMalformedSockets(t *testing.T) {
 	}
 }
 
+// A set may hold anything that a .socket unit can make, a FIFO for one: workers
+// get it, and as it may be a mistake too, it is said.
+func TestNoSocket(t *testing.T) {
+	words := []string{"--restart.min_uptime", "0", "--ready.when", "started", "sleep", "1000"}
+	p := newPool(t)
+	p.begin(append([]string{"run", "--name", "web", "-l", p.dir + "/web.sock"}, words...)...)
+	if text := p.begun; strings.Contains(text, "no socket") {
+		t.Errorf("a pool with nothing but a socket says\n%s", text)
+	}
+
+	p = newPool(t)
+	p.run = p.fugue()
+	p.run.Args = append([]string{"sh", "-c",
+		`exec 3</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=nothing exec "$0" run --name web -l "$@"`, p.run.Path, p.dir + "/web.sock"}, words...)
+	p.run.Path = "/bin/sh"
+	p.begin()
+	s := p.status()
+	if len(s.Listeners) != 2 || len(s.Workers) != 1 {
+		t.Fatalf("%+v", s)
+	}
+	got, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.Workers[0].PID, s.Listeners[1].FD))
+	if err != nil || got != os.DevNull {
+		t.Errorf("the worker has %q, %v: %+v", got, err, s.Listeners)
+	}
+	if n := strings.Count(p.begun, `passed as "nothing", is /dev/null and no socket`); n != 1 {
+		t.Errorf("said %d times:\n%s", n, p.begun)
+	}
+}
+
 // A second pool of the name, and a pool on the same address.
 func TestTwoOfAKind(t *testing.T) {
 	p := start(t)

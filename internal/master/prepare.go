@@ -37,12 +37,25 @@ func (h *host) Prepare(ctx context.Context, current *activation.Set) (*Prepared,
 	if err != nil {
 		return nil, err
 	}
+	if current == nil {
+		h.mentionOthers(candidate.Set())
+	}
 	rel, inbox, err := h.makeRelease(ctx, cfg, candidate.Set())
 	if err != nil {
 		return nil, errors.Join(err, candidate.Abort())
 	}
 	h.drainInboxes()
 	return &Prepared{Config: cfg, Release: rel, Candidate: candidate, Inbox: inbox}, nil
+}
+
+// mentionOthers says what workers get that may be no more than a mistake:
+// ListenFIFO= and ListenSpecial= are meant, any other file rarely.
+func (h *host) mentionOthers(set *activation.Set) {
+	for _, l := range set.Listeners() {
+		if l.Network == "other" && l.Spec.Name == "" {
+			h.settings.Log.Warnf("fd %d, passed as %q, is %s and no socket that fugue knows; workers get it as it is", l.FD, l.Name, l.Address)
+		}
+	}
 }
 
 func (h *host) makeRelease(ctx context.Context, cfg *config.Config, set *activation.Set) (rel *release.Release, inbox string, err error) {
