@@ -29,7 +29,7 @@ import (
 var imports = map[string][]string{
 	"":                 {"internal/cli"}, // main hands os.Args on; nothing else
 	"internal/cli":     {below},          // words for humans around all the rest
-	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "pool", "reload"},
+	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "pool", "reload"},
 	"internal/proc":    {"internal/launch"}, // a child is started through the shim
 	"internal/release": {"internal/config"}, // a release is made from a config
 	"units":            {"internal/config"}, // a unit's text is made from a config
@@ -43,6 +43,7 @@ var imports = map[string][]string{
 	"internal/logs":     nil,
 	"internal/notify":   nil,
 	"internal/ready":    nil,
+	"internal/systemd":  nil,
 	"pool":              nil,
 	"worker":            nil, // users import it, and want nothing of the rest with it
 

@@ -16,6 +16,7 @@ import (
 	"fugue/internal/proc"
 	"fugue/internal/ready"
 	"fugue/internal/release"
+	"fugue/internal/systemd"
 )
 
 // host is the real World: this machine.
@@ -112,7 +113,10 @@ func (h *host) Complaints() []string {
 }
 
 // Job implements World.
-func (h *host) Job(ctx context.Context) (string, error) { return job(ctx, h.unit) }
+func (h *host) Job(ctx context.Context) (string, error) {
+	answer, err := systemd.Job(ctx, h.unit)
+	return answer.Job, err
+}
 
 // inbox is the notify socket for workers of one user; each user has its own,
 // because no other may write to it. The group is nothing to it: a second one

@@ -99,23 +99,6 @@ func TestWatchdog(t *testing.T) {
 	})
 }
 
-func TestUnitOf(t *testing.T) {
-	for _, c := range []struct{ exec, cgroup, want string }{
-		{"7", "0::/system.slice/web.service\n", "web.service"},
-		{"7", "12:cpu:/x.service\n0::/user.slice/user-1000.slice/user@1000.service/app.slice/web@1.service/fugue\n", "web@1.service"},
-		{"8", "0::/system.slice/web.service\n", ""},
-		{"", "0::/system.slice/web.service\n", ""},
-		{"7", "0::/user.slice/session-1.scope\n", ""},
-		{"7", "0::/\n", ""},
-		{"7", "", ""},
-	} {
-		getenv := func(string) string { return c.exec }
-		if got := unitOf(getenv, 7, c.cgroup); got != c.want {
-			t.Errorf("unitOf(%q, %q) = %q, want %q", c.exec, c.cgroup, got, c.want)
-		}
-	}
-}
-
 func TestWatchdogOf(t *testing.T) {
 	for _, c := range []struct {
 		usec, pid string
