@@ -10,10 +10,13 @@ phase = @begin=$$(date +%s); echo "== $@"; \
 	{ $(1); }; code=$$?; \
 	echo "== $@: $$(( $$(date +%s) - begin )) s, exit $$code"; exit $$code
 
-.PHONY: build help check lint vet test e2e bench soak clean
+.PHONY: build elf help check lint vet test e2e bench soak clean
 
 build: ## one static binary, ./fugue
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o fugue .
+
+elf: ## the shim's machine code again, after a change of its source
+	sh internal/launch/elf/asm/build.sh internal/launch/elf/asm
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile

@@ -30,10 +30,10 @@ var imports = map[string][]string{
 	"":                 {"internal/cli"}, // main hands os.Args on; nothing else
 	"internal/cli":     {below},          // words for humans around all the rest
 	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "pool", "reload"},
-	"internal/proc":    {"internal/launch"}, // a child is started through the shim
-	"internal/release": {"internal/config"}, // a release is made from a config
-	"units":            {"internal/config"}, // a unit's text is made from a config
-	"reload":           {"pool"},            // a rollout moves a pool's targets
+	"internal/proc":    {"internal/launch", "internal/launch/elf"}, // a child is started through a shim
+	"internal/release": {"internal/config"},                        // a release is made from a config
+	"units":            {"internal/config"},                        // a unit's text is made from a config
+	"reload":           {"pool"},                                   // a rollout moves a pool's targets
 
 	"activation":        nil,
 	"internal/config":   nil,
@@ -46,6 +46,8 @@ var imports = map[string][]string{
 	"internal/systemd":  nil,
 	"pool":              nil,
 	"worker":            nil, // users import it, and want nothing of the rest with it
+
+	"internal/launch/elf": {"internal/launch"}, // the same plan, as a program of its own
 
 	// For tests only; see testOnly.
 	"internal/testworker":                {"worker"},

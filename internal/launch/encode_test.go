@@ -61,9 +61,13 @@ func TestParseReport(t *testing.T) {
 		{string(encodeFailure("set groups", 1)), Report{Step: "set groups", Errno: 1}},
 		{"x" + string(encodeFailure("execute /x", 0x01020304)), Report{Reached: true, Step: "execute /x", Errno: 0x01020304}},
 		{"f\x01", Report{}},
+		{"i\x02\x01\x00\x00\x01\x00\x00\x00", Report{Step: "one", Errno: 0x0102}},
+		{"xi\x02\x00\x00\x00\x00\x00\x00\x00", Report{Reached: true, Step: "none", Errno: 2}},
+		{"i\x02\x00\x00\x00\x02\x00\x00\x00", Report{}},
+		{"i\x02\x00\x00\x00\x00", Report{}},
 	}
 	for _, test := range tests {
-		if d := cmp.Diff(test.want, ParseReport([]byte(test.b))); d != "" {
+		if d := cmp.Diff(test.want, ParseReport([]byte(test.b), []string{"none", "one"})); d != "" {
 			t.Errorf("%q: %s", test.b, d)
 		}
 	}
@@ -75,7 +79,7 @@ func TestParseReport(t *testing.T) {
 func FuzzParseReport(f *testing.F) {
 	f.Add(encodeFailure("step", 2))
 	f.Add([]byte("x"))
-	f.Fuzz(func(_ *testing.T, b []byte) { ParseReport(b) })
+	f.Fuzz(func(_ *testing.T, b []byte) { ParseReport(b, []string{"step"}) })
 }
 
 func TestDescriptors(t *testing.T) {
@@ -94,8 +98,8 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-func TestSet(t *testing.T) {
-	got := set([]string{"A=1", "LISTEN_PID=1", "LISTEN_PIDFDID=3", "LISTEN_PID", "LISTEN_PID=2"}, "LISTEN_PID", "7")
+func TestSetEnv(t *testing.T) {
+	got := SetEnv([]string{"A=1", "LISTEN_PID=1", "LISTEN_PIDFDID=3", "LISTEN_PID", "LISTEN_PID=2"}, "LISTEN_PID", "7")
 	want := []string{"A=1", "LISTEN_PIDFDID=3", "LISTEN_PID", "LISTEN_PID=7"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -108,7 +112,7 @@ func TestItoa(t *testing.T) {
 			t.Errorf("%d: %s", n, got)
 		}
 	}
-	if rlimitName(7) != "nofile" || rlimitName(99) != "99" {
+	if RlimitName(7) != "nofile" || RlimitName(99) != "99" {
 		t.Error("names of limits")
 	}
 }

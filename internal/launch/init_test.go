@@ -97,7 +97,7 @@ func main() { println("main was reached") }
 	}
 	_ = w.Close()
 	report, err := io.ReadAll(r)
-	if err != nil || ParseReport(report) != (Report{Reached: true}) {
+	if err != nil || ParseReport(report, nil) != (Report{Reached: true}) {
 		t.Errorf("report %q, %v", report, err)
 	}
 	if !strings.Contains(string(out), "executed\n") || strings.Contains(string(out), "main was reached") {

@@ -2,6 +2,11 @@
 // command: it knows its own process ID, so it can say LISTEN_PID, and it alone
 // may set limits and give up rights without touching the master.
 //
+// This is the shim that is always there: fugue itself, executed once more. It
+// costs the start of a Go runtime, so that most workers are started by what
+// package elf makes of the same plan, and this one remains for machines and
+// systems where that is not allowed.
+//
 // It acts in init, before the packages that fill a binary have initialised,
 // and only where the environment holds nothing but [Variable]. For that it
 // imports only syscall, which initialises before almost everything. Nothing of
@@ -80,7 +85,8 @@ func Environ(plan, report int) []string {
 var rlimitNames = [...]string{"cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile",
 	"memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio", "rttime"}
 
-func rlimitName(resource int) string {
+// RlimitName is how a limit is called in a message.
+func RlimitName(resource int) string {
 	if resource >= 0 && resource < len(rlimitNames) {
 		return rlimitNames[resource]
 	}

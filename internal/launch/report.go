@@ -3,11 +3,14 @@ package launch
 import "syscall"
 
 // The report is one byte 'x' written as the last thing before the exec, and
-// for a step that fails 'f', the errno as four bytes, and the step's name. The
-// exec closes the pipe; so does a death. Only the byte tells the two apart.
+// for a step that fails 'f', the errno as four bytes, and the step's name; or
+// 'i', the errno, and the step's place on the tape, from a program that knows no
+// names. The exec closes the pipe; so does a death. Only the byte tells the two
+// apart.
 const (
-	executing = 'x'
-	failed    = 'f'
+	Executing  = 'x'
+	FailedStep = 'i'
+	failed     = 'f'
 )
 
 // maxReport keeps a report within one atomic write to a pipe (PIPE_BUF).
@@ -23,17 +26,27 @@ type Report struct {
 	Errno syscall.Errno
 }
 
-// ParseReport reads the whole contents of the report pipe.
-func ParseReport(b []byte) Report {
+// ParseReport reads the whole contents of the report pipe. steps are the names
+// of what is on the tape, if there was one.
+func ParseReport(b []byte, steps []string) Report {
 	var r Report
-	if len(b) > 0 && b[0] == executing {
+	if len(b) > 0 && b[0] == Executing {
 		r.Reached, b = true, b[1:]
 	}
-	if len(b) >= 5 && b[0] == failed {
-		r.Errno = syscall.Errno(uint32(b[1]) | uint32(b[2])<<8 | uint32(b[3])<<16 | uint32(b[4])<<24)
-		r.Step = string(b[5:])
+	if len(b) < 5 {
+		return r
+	}
+	switch n := syscall.Errno(number32(b[1:])); {
+	case b[0] == failed:
+		r.Errno, r.Step = n, string(b[5:])
+	case b[0] == FailedStep && len(b) >= 9 && uint64(number32(b[5:])) < uint64(len(steps)):
+		r.Errno, r.Step = n, steps[number32(b[5:])]
 	}
 	return r
+}
+
+func number32(b []byte) uint32 {
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
 func encodeFailure(step string, errno syscall.Errno) []byte {

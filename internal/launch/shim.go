@@ -8,8 +8,6 @@ const (
 	closeRangeCloexec = 4
 )
 
-const journalSocket = "/run/systemd/journal/stdout"
-
 // init runs on the process's main thread, where the runtime keeps it until
 // main starts: the steps below act on one thread only, the one that execs.
 func init() {
@@ -66,7 +64,7 @@ func shim(plan, report int) {
 		if errno != 0 {
 			fail(report, "connect to the journal", errno)
 		}
-		env = set(env, "JOURNAL_STREAM", stream)
+		env = SetEnv(env, "JOURNAL_STREAM", stream)
 	}
 	if p.OOMScoreAdj != nil {
 		if errno := overwrite("/proc/self/oom_score_adj", itoa(*p.OOMScoreAdj)); errno != 0 {
@@ -102,17 +100,17 @@ func contents(fd int) ([]byte, syscall.Errno) {
 func (p *Plan) environ(pid int) []string {
 	env := p.Env
 	if p.ListenPID {
-		env = set(env, "LISTEN_PID", itoa(pid))
+		env = SetEnv(env, "LISTEN_PID", itoa(pid))
 	}
 	if p.WatchdogPID {
-		env = set(env, "WATCHDOG_PID", itoa(pid))
+		env = SetEnv(env, "WATCHDOG_PID", itoa(pid))
 	}
 	return env
 }
 
-// set replaces every value that a name has: getenv finds the first, some
+// SetEnv replaces every value that a name has: getenv finds the first, some
 // shells keep the last, and they must not differ.
-func set(env []string, name, value string) []string {
+func SetEnv(env []string, name, value string) []string {
 	out := make([]string, 0, len(env)+1)
 	for _, kv := range env {
 		if len(kv) <= len(name) || kv[len(name)] != '=' || kv[:len(name)] != name {
@@ -122,13 +120,32 @@ func set(env []string, name, value string) []string {
 	return append(out, name+"="+value)
 }
 
+const (
+	// JournalSocket takes the streams of those that do not say another.
+	JournalSocket = "/run/systemd/journal/stdout"
+	// JournalBuffer is what is asked for on the way to journald, which never
+	// answers: a large buffer keeps a worker going while journald is busy.
+	// systemd asks for the same, and less will do.
+	JournalBuffer = 8 << 20
+	// JournalStdout is the priority of what comes from there: info.
+	JournalStdout = "6"
+	// JournalStderr is warning.
+	JournalStderr = "4"
+)
+
+// Header is how a stream begins: identifier, unit, priority, level prefix, and
+// whether to forward to syslog, kmsg and console.
+func (j *Journal) Header(priority string) string {
+	return j.Identifier + "\n" + j.Unit + "\n" + priority + "\n1\n0\n0\n0\n"
+}
+
 // connect puts journal streams on descriptors 1 and 2 and gives the value of
 // JOURNAL_STREAM, by which a program sees where its standard error goes.
 func (j *Journal) connect() (string, syscall.Errno) {
-	if errno := j.stream(1, "6"); errno != 0 {
+	if errno := j.stream(1, JournalStdout); errno != 0 {
 		return "", errno
 	}
-	if errno := j.stream(2, "4"); errno != 0 {
+	if errno := j.stream(2, JournalStderr); errno != 0 {
 		return "", errno
 	}
 	var st syscall.Stat_t
@@ -141,7 +158,7 @@ func (j *Journal) connect() (string, syscall.Errno) {
 func (j *Journal) stream(fd int, priority string) syscall.Errno {
 	path := j.Path
 	if path == "" {
-		path = journalSocket
+		path = JournalSocket
 	}
 	s, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -150,13 +167,9 @@ func (j *Journal) stream(fd int, priority string) syscall.Errno {
 	if err := syscall.Connect(s, &syscall.SockaddrUnix{Name: path}); err != nil {
 		return number(err)
 	}
-	// journald never answers. A large buffer keeps a worker going while
-	// journald is busy; systemd asks for the same, and less will do.
 	_ = syscall.Shutdown(s, syscall.SHUT_RD)
-	_ = syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 8<<20)
-	// identifier, unit, priority, level prefix, forward to syslog, kmsg, console
-	header := []byte(j.Identifier + "\n" + j.Unit + "\n" + priority + "\n1\n0\n0\n0\n")
-	if _, err := syscall.Write(s, header); err != nil {
+	_ = syscall.SetsockoptInt(s, syscall.SOL_SOCKET, syscall.SO_SNDBUF, JournalBuffer)
+	if _, err := syscall.Write(s, []byte(j.Header(priority))); err != nil {
 		return number(err)
 	}
 	if err := syscall.Dup3(s, fd, 0); err != nil {

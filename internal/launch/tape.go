@@ -54,7 +54,7 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 	}
 	for _, l := range p.Rlimits {
 		v := unsafe.Pointer(&[2]uint64{l.Cur, l.Max})
-		t = append(t, call{step: "set rlimit " + rlimitName(l.Resource), nr: syscall.SYS_PRLIMIT64,
+		t = append(t, call{step: "set rlimit " + RlimitName(l.Resource), nr: syscall.SYS_PRLIMIT64,
 			a: 0, b: uintptr(l.Resource), c: uintptr(v), keep: v})
 	}
 	t = p.identity(t)
@@ -65,7 +65,7 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 		t = append(t, call{step: "change directory to " + p.Dir, nr: syscall.SYS_CHDIR,
 			a: uintptr(unsafe.Pointer(dir)), keep: unsafe.Pointer(dir)})
 	}
-	mark := unsafe.Pointer(&[1]byte{executing})
+	mark := unsafe.Pointer(&[1]byte{Executing})
 	t = append(t, call{step: "report", nr: syscall.SYS_WRITE, a: uintptr(report), b: uintptr(mark), c: 1, keep: mark})
 	every := make([]uintptr, signals)
 	for i := range every {
@@ -78,15 +78,21 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 	return t, 0
 }
 
+// SetsGroups reports whether the supplementary groups are to be replaced, by a
+// master with the effective user that this process has.
+func (p *Plan) SetsGroups() bool {
+	if p.UID < 0 && p.GID < 0 {
+		return p.Groups != nil
+	}
+	same := syscall.Geteuid() != 0 && (p.UID < 0 || p.UID == syscall.Geteuid())
+	return p.Groups != nil || !same
+}
+
 // identity adds groups, then group, then user: each needs the rights that the
 // next one gives up. The raw calls change this thread alone, which is enough
 // for the exec and spares the other threads' consent.
 func (p *Plan) identity(t []call) []call {
-	if p.UID < 0 && p.GID < 0 && p.Groups == nil {
-		return t
-	}
-	same := syscall.Geteuid() != 0 && (p.UID < 0 || p.UID == syscall.Geteuid())
-	if p.Groups != nil || !same {
+	if p.SetsGroups() {
 		groups := make([]uint32, len(p.Groups), len(p.Groups)+1)
 		for i, g := range p.Groups {
 			groups[i] = uint32(g)

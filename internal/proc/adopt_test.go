@@ -116,12 +116,13 @@ func TestAdoptedMemberDiesAlone(t *testing.T) {
 // there to be read, and a zombie waits for us.
 func TestAdoptOurOwnChild(t *testing.T) {
 	fork := func(argv ...string) int {
-		pid, pidfd, err := fork(argv[0], []string{"FUGUE_TEST=" + argv[0]}, nil, -1)
+		s := spec("")
+		b, err := s.fork("/proc/self/exe", []string{"FUGUE_TEST=" + argv[0]}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = unix.Close(pidfd)
-		return pid
+		_ = unix.Close(b.pidfd)
+		return b.pid
 	}
 	pid := fork("exit7") // unknown role: exit status 0
 	r := adopt(t, pid)

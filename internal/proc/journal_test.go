@@ -16,7 +16,9 @@ import (
 
 // What journald sees: a stream each for output and error, made by the worker
 // itself before it gave up its rights, and so with its number.
-func TestJournalStreams(t *testing.T) {
+func TestJournalStreams(t *testing.T) { bothWays(t, testJournalStreams) }
+
+func testJournalStreams(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stdout")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {

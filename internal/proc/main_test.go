@@ -34,6 +34,10 @@ func worker(role string) {
 		grouped()
 	case "strangers":
 		strangers()
+	case "forbidding":
+		forbidding()
+	case "capable":
+		capable()
 	case "closing":
 		closing()
 	}
@@ -62,7 +66,24 @@ func plan(argv ...string) launch.Plan {
 }
 
 func spec(argv ...string) Spec {
-	return Spec{Plan: plan(argv...), Name: "test/1", Stdin: -1, Stdout: -1, Stderr: -1, CgroupFD: -1}
+	return Spec{Plan: plan(argv...), Name: "test/1", Stdin: -1, Stdout: -1, Stderr: -1, CgroupFD: -1,
+		long: os.Getenv("FUGUE_TEST_LONG") != ""}
+}
+
+// bothWays runs a test for either of bear's ways: here, and by the environment
+// in a master that the test starts.
+func bothWays(t *testing.T, test func(t *testing.T)) {
+	for name, long := range map[string]string{"short": "", "long": "1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("FUGUE_TEST_LONG", long)
+			test(t)
+		})
+	}
+}
+
+// asMaster makes a role a master that starts its workers in this test's way.
+func (s *Spec) asMaster(role string) {
+	s.Plan.Env = []string{"FUGUE_TEST=" + role, "FUGUE_TEST_LONG=" + os.Getenv("FUGUE_TEST_LONG")}
 }
 
 // A run is a child with its callbacks as channels.

@@ -17,7 +17,9 @@ import (
 
 // A signal that comes while the shim is at work must act: neither the shim's
 // runtime nor the blocked mask may swallow it.
-func TestSignalBeforeTheExecKills(t *testing.T) {
+func TestSignalBeforeTheExecKills(t *testing.T) { bothWays(t, testSignalBeforeTheExecKills) }
+
+func testSignalBeforeTheExecKills(t *testing.T) {
 	for i := range scaled(t, 400) {
 		sig := []unix.Signal{unix.SIGTERM, unix.SIGUSR1, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}[i%5]
 		s := spec("/bin/sleep", "1000")
@@ -70,7 +72,9 @@ func hold(t *testing.T, s *Spec) (held, release func()) {
 	return held, release
 }
 
-func TestProcessListName(t *testing.T) {
+func TestProcessListName(t *testing.T) { bothWays(t, testProcessListName) }
+
+func testProcessListName(t *testing.T) {
 	s := spec("/bin/true")
 	s.Name = "web/3"
 	held, release := hold(t, &s)
@@ -84,7 +88,9 @@ func TestProcessListName(t *testing.T) {
 	r.up()
 }
 
-func TestSignalInTheShimActsAtTheExec(t *testing.T) {
+func TestSignalInTheShimActsAtTheExec(t *testing.T) { bothWays(t, testSignalInTheShimActsAtTheExec) }
+
+func testSignalInTheShimActsAtTheExec(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGUSR1, unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH, unix.SIGURG} {
 		s := spec("/bin/true")
 		if sig == unix.SIGQUIT {
@@ -97,11 +103,12 @@ func TestSignalInTheShimActsAtTheExec(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := Exit{Signal: sig}
-		if !isCaught(sig) || sig == unix.SIGQUIT { // kept until the exec
-			release()
-		}
-		if sig == unix.SIGWINCH || sig == unix.SIGURG { // ignored by default
+		ignored := sig == unix.SIGWINCH || sig == unix.SIGURG // by default
+		if ignored {
 			want = Exit{}
+		}
+		if ignored || sig == unix.SIGQUIT || s.long && !isCaught(sig) { // kept until the exec
+			release()
 		}
 		if got := r.wait(); got != want {
 			t.Errorf("%s: %s", unix.SignalName(sig), got)
@@ -111,7 +118,9 @@ func TestSignalInTheShimActsAtTheExec(t *testing.T) {
 
 // Sent by a person and not through Child, which holds it back, a QUIT must not
 // be answered by the shim's runtime with goroutines and exit status 2.
-func TestQuitFromOutsideInTheShim(t *testing.T) {
+func TestQuitFromOutsideInTheShim(t *testing.T) { bothWays(t, testQuitFromOutsideInTheShim) }
+
+func testQuitFromOutsideInTheShim(t *testing.T) {
 	s := spec("/bin/true")
 	held, _ := hold(t, &s)
 	r := start(t, s)
@@ -137,16 +146,20 @@ func ignoring() {
 	<-ended
 }
 
-func TestIgnoredSignalsAreNotInherited(t *testing.T) {
+func TestIgnoredSignalsAreNotInherited(t *testing.T) { bothWays(t, testIgnoredSignalsAreNotInherited) }
+
+func testIgnoredSignalsAreNotInherited(t *testing.T) {
 	s := spec(exeName(t))
-	s.Plan.Env = []string{"FUGUE_TEST=ignoring"}
+	s.asMaster("ignoring")
 	if got := output(t, s); got != "SigIgn:\t0000000000000000\n" {
 		t.Error(got)
 	}
 }
 
 // A shim that dies on its way has not executed anything, and says so.
-func TestDeathInTheShimIsNoLaunch(t *testing.T) {
+func TestDeathInTheShimIsNoLaunch(t *testing.T) { bothWays(t, testDeathInTheShimIsNoLaunch) }
+
+func testDeathInTheShimIsNoLaunch(t *testing.T) {
 	s := spec("/bin/true")
 	held, _ := hold(t, &s)
 	r := start(t, s)

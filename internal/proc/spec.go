@@ -23,6 +23,9 @@ type Spec struct {
 	// born and that is the child's alone: whoever is in it at the child's end
 	// is killed. -1: the master's cgroup. It may be closed after Start.
 	CgroupFD int
+
+	// long is for tests: the way that is always open, see bear.
+	long bool
 }
 
 // An Exit is how a process ended.

@@ -15,7 +15,9 @@ import (
 	"fugue/internal/launch"
 )
 
-func TestListenPIDIsTheWorkersOwn(t *testing.T) {
+func TestListenPIDIsTheWorkersOwn(t *testing.T) { bothWays(t, testListenPIDIsTheWorkersOwn) }
+
+func testListenPIDIsTheWorkersOwn(t *testing.T) {
 	for range scaled(t, 200) {
 		s := spec("/bin/sh", "-c", `echo $$ $LISTEN_PID $WATCHDOG_PID $LISTEN_FDS`)
 		s.Plan.ListenPID, s.Plan.WatchdogPID = true, true
@@ -27,7 +29,9 @@ func TestListenPIDIsTheWorkersOwn(t *testing.T) {
 	}
 }
 
-func TestEnvironmentIsExactlyThePlans(t *testing.T) {
+func TestEnvironmentIsExactlyThePlans(t *testing.T) { bothWays(t, testEnvironmentIsExactlyThePlans) }
+
+func testEnvironmentIsExactlyThePlans(t *testing.T) {
 	t.Setenv("LISTEN_PIDFDID", "1")
 	s := spec("/usr/bin/env")
 	s.Plan.Env = []string{"A=1", "GODEBUG=inittrace=1", "LD_X=y"}
@@ -48,7 +52,9 @@ func status(t *testing.T, s Spec) map[string]string {
 	return fields
 }
 
-func TestWorkerMeetsDefaultSignals(t *testing.T) {
+func TestWorkerMeetsDefaultSignals(t *testing.T) { bothWays(t, testWorkerMeetsDefaultSignals) }
+
+func testWorkerMeetsDefaultSignals(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	all, before := fullSet(), unix.Sigset_t{}
@@ -62,7 +68,9 @@ func TestWorkerMeetsDefaultSignals(t *testing.T) {
 	}
 }
 
-func TestPlanTakesEffect(t *testing.T) {
+func TestPlanTakesEffect(t *testing.T) { bothWays(t, testPlanTakesEffect) }
+
+func testPlanTakesEffect(t *testing.T) {
 	dir := t.TempDir()
 	nice, oom := 7, 500
 	s := spec("")
@@ -101,16 +109,20 @@ func grouped() {
 }
 
 // Root's groups must not stay with a worker that has none of its own.
-func TestNoGroupsMeansNone(t *testing.T) {
+func TestNoGroupsMeansNone(t *testing.T) { bothWays(t, testNoGroupsMeansNone) }
+
+func testNoGroupsMeansNone(t *testing.T) {
 	s := spec(exeName(t))
-	s.Plan.Env = []string{"FUGUE_TEST=grouped"}
+	s.asMaster("grouped")
 	s.Plan.Groups = []int{0, 4}
 	if got := output(t, s); got != "65534\n" {
 		t.Errorf("id -G = %q", got)
 	}
 }
 
-func TestFailedStepComesBack(t *testing.T) {
+func TestFailedStepComesBack(t *testing.T) { bothWays(t, testFailedStepComesBack) }
+
+func testFailedStepComesBack(t *testing.T) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "plain")
 	if err := os.WriteFile(script, []byte("no program"), 0o644); err != nil {
@@ -162,7 +174,9 @@ func TestFailedStepComesBack(t *testing.T) {
 	}
 }
 
-func TestStartFails(t *testing.T) {
+func TestStartFails(t *testing.T) { bothWays(t, testStartFails) }
+
+func testStartFails(t *testing.T) {
 	before := count(t, "/proc/self/fd")
 	s := spec("/bin/true")
 	s.Files = []int{12345}
@@ -182,7 +196,9 @@ func TestStartFails(t *testing.T) {
 
 // The worker gets its files in order from 3 and nothing else, and the flags of
 // a description that others share stay as they are.
-func TestFilesArePassedUntouched(t *testing.T) {
+func TestFilesArePassedUntouched(t *testing.T) { bothWays(t, testFilesArePassedUntouched) }
+
+func testFilesArePassedUntouched(t *testing.T) {
 	var socks []int
 	for i := range 4 {
 		typ := unix.SOCK_STREAM | unix.SOCK_CLOEXEC
