@@ -84,6 +84,13 @@ func (h *host) Tell(state string) {
 	if err := h.systemd.Send(state); err != nil {
 		h.settings.Log.Debugf("tell systemd %q: %v", state, err)
 	}
+	if state == notify.Ready { // a start or a reload is over
+		go func() {
+			if err := forgetProgram(); err != nil {
+				h.settings.Log.Debug(err)
+			}
+		}()
+	}
 }
 
 // Store implements World. What came from a .socket unit is systemd's own.
