@@ -27,8 +27,8 @@ import (
 // down only, and siblings do not know each other, so that each can be read,
 // tested and replaced alone.
 var imports = map[string][]string{
-	"":                 {"internal/cli"}, // main hands os.Args on; nothing else
-	"internal/cli":     {below},          // words for humans around all the rest
+	"":                 {"internal/cli", "internal/handover"}, // main hands os.Args on, unless it is a part of a handover
+	"internal/cli":     {below},                               // words for humans around all the rest
 	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "pool", "reload"},
 	"internal/proc":    {"internal/launch", "internal/launch/elf"}, // a child is started through a shim
 	"internal/release": {"internal/config"},                        // a release is made from a config

@@ -7,11 +7,16 @@ import (
 	"os"
 
 	"fugue/internal/cli"
+	"fugue/internal/handover"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
 var version = "devel"
 
 func main() {
+	// The guard and the launcher of a rehearsal are this image too.
+	if code, ours := handover.Main(); ours {
+		os.Exit(code)
+	}
 	os.Exit(cli.Main(os.Args[1:], cli.Deps{Version: version, Born: cli.Born, Run: cli.Run(version)}))
 }

@@ -1,0 +1,158 @@
+package handover
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain lets the test binary be a part of a handover, or what FUGUE_TEST
+// says.
+func TestMain(m *testing.M) {
+	if code, ours := Main(); ours {
+		os.Exit(code)
+	}
+	if role, ok := os.LookupEnv("FUGUE_TEST"); ok {
+		os.Exit(child(role))
+	}
+	os.Exit(m.Run())
+}
+
+func child(role string) int {
+	return map[string]func() int{
+		"writer":   writer,
+		"rehearse": rehearsed,
+		"execs":    execs,
+		"binary":   binaryRole,
+		"master":   master,
+		"victim":   victim,
+		"refused":  refusedMaster,
+	}[role]()
+}
+
+// patience bounds waits for events that always come.
+const patience = 60 * time.Second
+
+// scaled is a full count, or a tenth of it in everyday runs.
+func scaled(t *testing.T, full int) int {
+	t.Helper()
+	s := os.Getenv("FUGUE_TEST_SCALE")
+	if s == "" {
+		s = "0.1"
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		t.Fatalf("FUGUE_TEST_SCALE: %v", err)
+	}
+	return max(1, int(float64(full)*f))
+}
+
+// A process is the test binary in a role; its output comes line by line.
+type process struct {
+	*exec.Cmd
+	stdin io.WriteCloser
+	lines chan string // closed at the end of its output
+}
+
+func startRole(t *testing.T, role string, env ...string) *process {
+	t.Helper()
+	return startFile(t, exeName(t), role, env...)
+}
+
+func startFile(t *testing.T, path, role string, env ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(path, role), lines: make(chan string, 1000)}
+	p.Env = append(os.Environ(), append(env, "FUGUE_TEST="+role)...)
+	var stderr strings.Builder
+	p.Stderr = &stderr
+	p.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	stdin, err := p.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdin = stdin
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer close(p.lines)
+		for s := bufio.NewScanner(stdout); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		for range p.lines {
+		}
+		<-ended
+		_ = p.Wait()
+		if t.Failed() {
+			t.Logf("%s wrote: %s", role, stderr.String())
+		}
+	})
+	return p
+}
+
+// line is the next one of its output.
+func (p *process) line(t *testing.T) string {
+	t.Helper()
+	select {
+	case line, open := <-p.lines:
+		if !open {
+			_ = p.Wait()
+			t.Fatalf("process %d has ended: %v\n%v", p.Process.Pid, p.ProcessState, p.Stderr)
+		}
+		return line
+	case <-time.After(patience):
+		t.Fatalf("process %d says nothing", p.Process.Pid)
+	}
+	return ""
+}
+
+func (p *process) signal(t *testing.T, sig unix.Signal) {
+	t.Helper()
+	if err := unix.Kill(p.Process.Pid, sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exeName(t *testing.T) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}
+
+// fds counts the descriptors of a process.
+func fds(pid int) int {
+	list, err := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/fd")
+	if err != nil {
+		return -1
+	}
+	return len(list)
+}
+
+// children counts those of a process, zombies too.
+func children(pid int) (n int) {
+	tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
+	for _, task := range tasks {
+		b, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() + "/children")
+		n += len(strings.Fields(string(b)))
+	}
+	return n
+}

@@ -1,0 +1,432 @@
+package handover
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func create(t *testing.T) (*Slots, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "state")
+	s, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.FD() >= 0 {
+			_ = s.Close()
+		}
+	})
+	return s, path
+}
+
+func write(t *testing.T, s *Slots, payload string) {
+	t.Helper()
+	if err := s.Write([]byte(payload)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read opens the file anew, as a successor does.
+func read(t *testing.T, path string) (string, error) {
+	t.Helper()
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b, err := s.Read()
+	return string(b), err
+}
+
+func TestSlotsGiveTheNewest(t *testing.T) {
+	s, path := create(t)
+	if _, err := read(t, path); !errors.Is(err, ErrEmpty) {
+		t.Error(err)
+	}
+	for _, want := range []string{"first", "", "a longer one", "short", strings.Repeat("x", 300_000), "last"} {
+		write(t, s, want)
+		if got, err := read(t, path); got != want || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		again, err := Open(path) // the sequence goes on in the next image
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+		*s = *again
+	}
+	if s.seq != 6 {
+		t.Errorf("sequence %d", s.seq)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(s.FD(), &st); err != nil || st.Mode != unix.S_IFREG|0o600 || st.Blocks*512 > 2<<20 {
+		t.Errorf("mode %o, %d blocks, %v", st.Mode, st.Blocks, err)
+	}
+	if flags, err := unix.FcntlInt(uintptr(s.FD()), unix.F_GETFD, 0); err != nil || flags != unix.FD_CLOEXEC {
+		t.Errorf("flags %d, %v", flags, err)
+	}
+}
+
+func TestCreateStartsClean(t *testing.T) {
+	s, path := create(t)
+	write(t, s, "predecessor's")
+	if err := os.WriteFile(path+".new", []byte("left by one that died"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	old := unix.Umask(0o777)
+	next, err := Create(path)
+	unix.Umask(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if _, err := read(t, path); !errors.Is(err, ErrEmpty) {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if b, err := s.Read(); string(b) != "predecessor's" || err != nil { // by its descriptor
+		t.Errorf("%q, %v", b, err)
+	}
+	for _, bad := range []string{filepath.Join(path, "below a file"), t.TempDir()} {
+		if _, err := Create(bad); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// What is torn in one slot leaves the other; in both it is damage, and not
+// something old.
+func TestTornSlots(t *testing.T) {
+	s, path := create(t)
+	write(t, s, "one")
+	write(t, s, "two") // in the second slot
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := headerSize + len("two")
+	for at := range length {
+		for _, in := range []struct {
+			slot int
+			want string
+		}{{0, "two"}, {1, "one"}} {
+			torn := slices.Clone(whole)
+			torn[in.slot*slotSize+at] ^= 0x10
+			check(t, torn, in.want, nil)
+		}
+		check(t, whole[:slotSize+at], "one", nil)
+		both := slices.Clone(whole)
+		both[at] ^= 1
+		both[slotSize+at] ^= 0x80
+		check(t, both, "", ErrDamaged)
+	}
+	check(t, whole[:10], "", ErrDamaged)
+	check(t, whole[:0], "", ErrEmpty)
+	check(t, make([]byte, 2*slotSize), "", ErrEmpty)
+
+	lying := slices.Clone(whole) // a length beyond the slot
+	binary.LittleEndian.PutUint64(lying[16:], 1<<63)
+	check(t, lying, "two", nil)
+}
+
+// check looks at a file with these contents, and writes to it: that must work
+// whatever is there, and keep a whole slot.
+func check(t *testing.T, contents []byte, want string, wantErr error) {
+	t.Helper()
+	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(contents); at += slotSize { // the hole stays one
+		part := contents[at:min(len(contents), at+1000)]
+		if _, err := unix.Pwrite(fd, part, int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Ftruncate(fd, int64(len(contents))); err != nil {
+		t.Fatal(err)
+	}
+	s, err := FromFD(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	b, err := s.Read()
+	if string(b) != want || !errors.Is(err, wantErr) {
+		t.Fatalf("%q, %v, want %q, %v", b, err, want, wantErr)
+	}
+	intact := 1 - s.next
+	if err := s.Write([]byte("new")); err != nil || wantErr == nil && s.next != intact {
+		t.Fatalf("%v, or the whole slot was overwritten", err)
+	}
+	if b, err := s.Read(); string(b) != "new" || err != nil {
+		t.Fatalf("%q, %v", b, err)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	s, path := create(t)
+	write(t, s, "before")
+	if err := s.Write(make([]byte, MaxPayload+1)); err == nil || !strings.Contains(err.Error(), "a slot holds 16777184") {
+		t.Error(err)
+	}
+	if got, err := read(t, path); got != "before" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	largest := bytes.Repeat([]byte("x"), MaxPayload)
+	for range 2 { // neither slot reaches into the other
+		if err := s.Write(largest); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := read(t, path); got != string(largest) || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+}
+
+func TestNoRoom(t *testing.T) {
+	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := FromFD(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	write(t, s, "one")
+	write(t, s, "two")
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write([]byte("three")); !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "the state before it stays") {
+		t.Error(err)
+	}
+	if b, err := s.Read(); string(b) != "two" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	file := func(name string, mode fs.FileMode) string {
+		if err := os.WriteFile(path(name), nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path(name), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path(name)
+	}
+	good := file("good", 0o600)
+	if err := os.Symlink(good, path("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(path("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		path("link"):        "too many levels of symbolic links",
+		path("fifo"):        "not a regular file",
+		dir:                 "is a directory",
+		file("g", 0o640):    "mode 0640 lets others at it",
+		file("o", 0o602):    "mode 0602",
+		path("missing"):     "no such file",
+		good + "/elsewhere": "not a directory",
+	} {
+		s, err := Open(name)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+		if err == nil {
+			_ = s.Close()
+		}
+		if got := errors.Is(err, os.ErrNotExist); got != (name == path("missing")) {
+			t.Errorf("%s: not exist: %v", name, got)
+		}
+	}
+	if os.Geteuid() == 0 { // only root can give a file away
+		if err := os.Chown(good, 1, -1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(good); err == nil || !strings.Contains(err.Error(), "owned by user 1, not by 0") {
+			t.Error(err)
+		}
+	}
+	before := fds(os.Getpid())
+	for range 10 {
+		_, _ = Open(path("fifo"))
+	}
+	if n := fds(os.Getpid()); n != before {
+		t.Errorf("descriptors: %d, then %d", before, n)
+	}
+}
+
+func TestFromFDRefuses(t *testing.T) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	s, path := create(t)
+	readOnly, err := unix.Open(path, unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(readOnly)
+	for fd, want := range map[int]string{p[0]: "not a regular file", readOnly: "not open for reading and writing", 9999: "bad file descriptor"} {
+		if _, err := FromFD(fd); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d: %v", fd, err)
+		}
+	}
+	if flags, err := unix.FcntlInt(uintptr(p[0]), unix.F_GETFD, 0); err != nil || flags != 0 {
+		t.Errorf("it is no longer as it was: %d, %v", flags, err)
+	}
+	copied, err := unix.Dup(s.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := FromFD(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if flags, err := unix.FcntlInt(uintptr(copied), unix.F_GETFD, 0); err != nil || flags != unix.FD_CLOEXEC {
+		t.Errorf("flags %d, %v", flags, err)
+	}
+}
+
+// statePayload is of 300 KB, and says its number all over.
+func statePayload(n int) []byte {
+	return bytes.Repeat(fmt.Appendf(nil, "%014d ", n), 20_000)
+}
+
+// writer writes as fast as it can and says each number that is written.
+func writer() int {
+	s, err := Open(os.Getenv("STATE"))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	b, err := s.Read()
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	last, _ := strconv.Atoi(strings.TrimLeft(string(b[:14]), "0"))
+	for n := last + 1; ; n++ {
+		if err := s.Write(statePayload(n)); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println(n)
+	}
+}
+
+// A writer that is killed at any instant leaves a whole state, and none that is
+// older than the last that it knew to be written.
+func TestKilledWriter(t *testing.T) {
+	s, path := create(t)
+	write(t, s, string(statePayload(1)))
+	torn := 0
+	for range scaled(t, 500) {
+		p := startRole(t, "writer", "STATE="+path)
+		p.line(t)
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		acknowledged := 0
+		for line := range p.lines {
+			n, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatal(line)
+			}
+			acknowledged = n
+		}
+		_ = p.Wait()
+		got, err := read(t, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimLeft(got[:14], "0"))
+		if err != nil || got != string(statePayload(n)) || n < acknowledged {
+			t.Fatalf("after %d: %d, %v", acknowledged, n, err)
+		}
+		torn += damagedSlots(t, path)
+	}
+	t.Logf("%d kills tore a slot", torn)
+}
+
+func damagedSlots(t *testing.T, path string) (n int) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i := range 2 {
+		if _, err := f.Seek(int64(i)*slotSize, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decodeSlot(f); errors.Is(err, ErrDamaged) {
+			n++
+		}
+	}
+	return n
+}
+
+// Whatever a file holds, a payload is given only with its checksum, the newer
+// one first, and nothing panics or takes more memory than a slot has.
+func FuzzRead(f *testing.F) {
+	one, two := encodeSlot(1, []byte("one")), encodeSlot(2, []byte("two"))
+	f.Add(one, two)
+	f.Add(two, one[:20])
+	f.Add([]byte{}, two)
+	f.Add(make([]byte, headerSize), []byte{})
+	f.Add(encodeSlot(1<<64-1, nil), []byte(magic))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		fd, err := unix.MemfdCreate("fuzz", unix.MFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range [][]byte{first, second} {
+			if _, err := unix.Pwrite(fd, b, int64(i)*slotSize); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := FromFD(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		payload, err := s.Read()
+		if err != nil && !errors.Is(err, ErrEmpty) && !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+		if err == nil && !bytes.HasPrefix(first, encodeSlot(s.seq, payload)) && !bytes.HasPrefix(second, encodeSlot(s.seq, payload)) {
+			t.Errorf("%q is in neither", payload)
+		}
+		if err := s.Write([]byte("new")); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := s.Read(); s.seq != 0 && (string(b) != "new" || err != nil) {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+}
