@@ -15,7 +15,8 @@ import (
 )
 
 // bare runs a server with no fugue: on a socket that the test holds, each
-// process replaced by starting its successor first.
+// process replaced as fugue does it: its successor first, then a SIGTERM, then
+// the next, without waiting for the end.
 type bare struct {
 	t       *testing.T
 	dir     string
@@ -24,7 +25,7 @@ type bare struct {
 	Address string
 }
 
-func newBare(t *testing.T, command []string) *bare {
+func newBare(t *testing.T, s server) *bare {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -33,6 +34,11 @@ func newBare(t *testing.T, command []string) *bare {
 	t.Cleanup(func() { unix.Close(fd) })
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
+	}
+	if s.deferred {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferSeconds); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
 		t.Fatal(err)
@@ -43,7 +49,7 @@ func newBare(t *testing.T, command []string) *bare {
 	}
 	address := "127.0.0.1:" + strconv.Itoa(name.(*unix.SockaddrInet4).Port)
 	var words []string
-	for _, w := range command {
+	for _, w := range s.command {
 		words = append(words, strings.NewReplacer("{fd}", "3", "{addr}", address).Replace(w))
 	}
 	return &bare{t: t, dir: t.TempDir(), fd: fd, command: words, Address: address}
@@ -88,6 +94,11 @@ func (b *bare) stop(process *os.Process) {
 	if err := process.Signal(syscall.SIGTERM); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// awaitEnd waits for the end of one that was stopped.
+func (b *bare) awaitEnd(process *os.Process) {
+	b.t.Helper()
 	guard := time.AfterFunc(guard, func() { _ = process.Kill() })
 	defer guard.Stop()
 	if _, err := process.Wait(); err != nil {
@@ -107,6 +118,7 @@ func (b *bare) replace(times int, config loadtest.Config) *loadtest.Report {
 	config.Address = b.Address
 	load := startLoad(b.t, config)
 	var running [2]*os.Process
+	var stopped []*os.Process
 	for round := range times + 1 {
 		for i, old := range running {
 			version := "v" + strconv.Itoa(round) + "." + strconv.Itoa(i)
@@ -114,12 +126,17 @@ func (b *bare) replace(times int, config loadtest.Config) *loadtest.Report {
 			awaitVersion(b.t, load, version)
 			if old != nil {
 				b.stop(old)
+				stopped = append(stopped, old)
 			}
 		}
+	}
+	for _, old := range stopped {
+		b.awaitEnd(old)
 	}
 	report := load.Stop()
 	for _, last := range running {
 		b.stop(last)
+		b.awaitEnd(last)
 	}
 	return report
 }

@@ -40,6 +40,7 @@ type release struct {
 	command []string // {version} is the version; the rest is fugue's to fill in
 	version string   // VERSION in the environment too
 	workers int
+	listen  string // more of [listen.http]
 }
 
 // startPool runs a pool and returns when it serves.
@@ -115,6 +116,7 @@ workers = %d
 environment = { VERSION = %q, SERVERS_TEST = %q }
 [listen.http]
 stream = "127.0.0.1:0"
+%s
 [reload]
 max_surge = 1
 timeout = "3m"
@@ -124,7 +126,7 @@ timeout = "2m"
 timeout = "1m"
 [restart]
 min_uptime = "200ms"
-`, strings.Join(words, ", "), apps, r.workers, r.version, p.dir)
+`, strings.Join(words, ", "), apps, r.workers, r.version, p.dir, r.listen)
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package servers_test
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"testing"
@@ -21,18 +20,34 @@ type server struct {
 	// have two cores for all, and where one at a time is answered.
 	rate int
 	kept int // keep-alive clients beside, for one that ends such connections politely
+	// deferred: the kernel gives it a connection only when a request has come on
+	// it. At its stop this server closes a connection on which none has, which is
+	// the client's loss if the request was on its way.
+	deferred bool
 	// lossless is a server whose own way of stopping loses nothing; of another,
 	// fugue must lose no more than a bare SIGTERM does.
 	lossless bool
+}
+
+// deferSeconds is how long one that sends nothing is kept from the server.
+const deferSeconds = 10
+
+// release is a release of two workers of the server.
+func (s server) release(version int) release {
+	r := release{command: s.command, version: fmt.Sprintf("v%d", version), workers: 2}
+	if s.deferred {
+		r.listen = fmt.Sprintf("defer_accept = %d", deferSeconds)
+	}
+	return r
 }
 
 var (
 	node     = server{name: "node", command: []string{"/usr/bin/node", "app.js", "{fd}"}, rate: 300, lossless: true}
 	gunicorn = server{name: "gunicorn", rate: 150, lossless: true,
 		command: []string{"/usr/bin/gunicorn", "--workers", "1", "--log-level", "warning", "wsgi:app"}}
-	uvicorn = server{name: "uvicorn", rate: 150,
+	uvicorn = server{name: "uvicorn", rate: 150, deferred: true,
 		command: []string{"/usr/bin/uvicorn", "--fd", "{fd}", "--no-access-log", "--log-level", "warning", "asgi:app"}}
-	puma = server{name: "puma", rate: 150,
+	puma = server{name: "puma", rate: 150, deferred: true, lossless: true,
 		command: []string{"/usr/bin/puma", "--quiet", "--environment", "production", "--threads", "2:2",
 			"--bind-to-activated-sockets", "only", "config.ru"}}
 	loop = server{name: "blocking loop", rate: 150, lossless: true,
@@ -126,99 +141,57 @@ func checkFlow(t *testing.T, r *loadtest.Report) {
 	}
 }
 
+// comparisons is how often fugue must lose more than a bare SIGTERM, each time in
+// a run of its own, before that is no chance.
+const comparisons = 6
+
+// A server that drains loses nothing under fugue. What one loses that does not is
+// its own: uvicorn closes a connection if its stop comes between the accept and
+// the first read, which one stop in fifty or a hundred does, whoever sent the
+// SIGTERM. So fugue must not lose more than a bare SIGTERM: as many stops, the
+// same load, as many others that serve, and the next one starting meanwhile.
+//
+// If both lose alike one of them may still be ahead, and then both run again. By
+// chance fugue is ahead less than every second time, and in all comparisons less
+// than once in 64; with one loss in fifty stops it is about one time in six, and
+// once in 40,000 in all. What fugue might do to each worker that a SIGTERM does
+// not, TestStopIsASigterm finds without chance.
 func TestReloadUnderLoad(t *testing.T) {
 	for _, s := range []server{golang(t), node, gunicorn, uvicorn, puma, loop} {
 		t.Run(s.name, func(t *testing.T) {
 			need(t, s)
-			n := reloads()
-			var releases []release
-			for i := range n + 1 {
-				releases = append(releases, release{s.command, fmt.Sprintf("v%d", i), 2})
+			for range comparisons {
+				fugue, bare := lost(t, s)
+				if s.lossless && fugue > 0 {
+					t.Fatalf("%s drains, and yet %d connections were closed without an answer", s.name, fugue)
+				}
+				if fugue <= bare {
+					return
+				}
 			}
-			r := reloadUnderLoad(t, s, releases)
-			t.Logf("fugue, %d reloads (%d stops): %d closed without an answer; %v", n, 2*n, unanswered(r), r)
-			checkFlow(t, r)
-			if s.lossless && unanswered(r) > 0 {
-				t.Errorf("%s drains, and yet %d connections were closed without an answer", s.name, unanswered(r))
-			}
-
-			alone := newBare(t, s.command).replace(n, s.load())
-			t.Logf("bare SIGTERM, %d stops: %d closed without an answer; %v", 2*n, unanswered(alone), alone)
-			t.Logf("%s: closed without an answer: %d of %d under fugue, %d of %d by bare SIGTERM",
-				s.name, unanswered(r), r.New.Sent+r.Kept.Sent, unanswered(alone), alone.New.Sent+alone.Kept.Sent)
-			if worse(r, alone) {
-				t.Errorf("fugue lost %d connections, a bare SIGTERM %d: that is more than chance", unanswered(r), unanswered(alone))
-			}
+			t.Errorf("fugue lost more connections than a bare SIGTERM %d times in a row", comparisons)
 		})
 	}
 }
 
-// worse compares the losses of as many stops under the same load. They
-// are chance: what comes in the instant of a stop is lost, and one stop loses
-// several connections or none. So the chance is in the stops: if fugue's cost no
-// more than bare ones, the difference of the two sums has a mean of zero or less
-// and a variance of the sum of the squares of what each stop lost. Three standard
-// deviations are exceeded once in 700 runs.
-func worse(fugue, bare *loadtest.Report) bool {
-	variance := 0
-	for _, r := range []*loadtest.Report{fugue, bare} {
-		for _, lost := range lostByStop(r) {
-			variance += lost * lost
-		}
+// lost counts the connections that a server closes without an answer when each of
+// its two processes is stopped so often, by fugue and by a bare SIGTERM.
+func lost(t *testing.T, s server) (fugue, bare int) {
+	t.Helper()
+	n := reloads()
+	var releases []release
+	for i := range n + 1 {
+		releases = append(releases, s.release(i))
 	}
-	return float64(unanswered(fugue)-unanswered(bare)) > 3*math.Sqrt(float64(variance))
-}
-
-// lostByStop groups the connections closed without an answer by the moment at
-// which they were: those of one stop are closed together. Of more than the report
-// lists, the rest is left out, which makes the comparison only stricter.
-func lostByStop(r *loadtest.Report) (counts []int) {
-	var moments []time.Time
-	for _, f := range r.Failures {
-		if f.Class == loadtest.EOF || f.Class == loadtest.Reset {
-			moments = append(moments, f.Start.Add(f.Took))
-		}
-	}
-	slices.SortFunc(moments, time.Time.Compare)
-	for i, m := range moments {
-		if i == 0 || m.Sub(moments[i-1]) > 50*time.Millisecond {
-			counts = append(counts, 0)
-		}
-		counts[len(counts)-1]++
-	}
-	return counts
-}
-
-// The comparison must bear what chance does, and nothing else.
-func TestWorseThanChance(t *testing.T) {
-	report := func(stops ...int) *loadtest.Report {
-		r := &loadtest.Report{}
-		for i, lost := range stops {
-			for range lost {
-				r.New.EOF++
-				r.Failures = append(r.Failures, loadtest.Result{Class: loadtest.EOF, Start: time.Unix(int64(i), 0)})
-			}
-		}
-		return r
-	}
-	for _, tc := range []struct {
-		name        string
-		fugue, bare *loadtest.Report
-		worse       bool
-	}{
-		{"nothing lost", report(), report(), false},
-		{"as many", report(3), report(2, 1), false},
-		{"one unlucky stop", report(4), report(), false},
-		{"bare is worse", report(1), report(1, 1, 1, 1, 1), false},
-		{"most stops", report(1, 1, 1, 1, 1, 1, 1, 1, 1, 1), report(), true},
-		{"far more often", report(2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2), report(1, 1), true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			if got := worse(tc.fugue, tc.bare); got != tc.worse {
-				t.Errorf("worse is %t, want %t", got, tc.worse)
-			}
-		})
-	}
+	r := reloadUnderLoad(t, s, releases)
+	t.Logf("fugue, %d reloads: %v", n, r)
+	checkFlow(t, r)
+	alone := newBare(t, s).replace(n, s.load())
+	t.Logf("bare SIGTERM: %v", alone)
+	fugue, bare = unanswered(r), unanswered(alone)
+	t.Logf("%s, %d stops: closed without an answer: %d of %d under fugue, %d of %d by bare SIGTERM",
+		s.name, 2*n, fugue, r.New.Sent+r.Kept.Sent, bare, alone.New.Sent+alone.Kept.Sent)
+	return fugue, bare
 }
 
 // A pool can change its language. Whoever sets O_NONBLOCK sets it for all that
@@ -228,8 +201,7 @@ func TestReloadBetweenNodeAndABlockingLoop(t *testing.T) {
 	need(t, loop)
 	var releases []release
 	for i := range reloads() + 1 {
-		s := []server{node, loop}[i%2]
-		releases = append(releases, release{s.command, fmt.Sprintf("v%d", i), 2})
+		releases = append(releases, []server{node, loop}[i%2].release(i))
 	}
 	r := reloadUnderLoad(t, loop, releases)
 	t.Logf("%d reloads: %v", len(releases)-1, r)

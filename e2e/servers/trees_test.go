@@ -52,7 +52,7 @@ func TestNothingOutlivesAKilledGunicorn(t *testing.T) {
 	need(t, gunicorn)
 	command := slices.Clone(gunicorn.command)
 	command[slices.Index(command, "1")] = "2"
-	p := startPool(t, release{command, "v1", 1})
+	p := startPool(t, release{command: command, version: "v1", workers: 1})
 	load := startLoad(t, loadtest.Config{Address: p.Address, Rate: 50})
 	awaitPIDs(t, load, 2)
 
@@ -90,12 +90,12 @@ func awaitPIDs(t *testing.T, load *loadtest.Load, n int) {
 func TestAShellLeavesNothing(t *testing.T) {
 	need(t, loop)
 	command := []string{"/bin/sh", "-c", "/usr/bin/python3 loop.py 3 & wait"}
-	p := startPool(t, release{command, "v1", 2})
+	p := startPool(t, release{command: command, version: "v1", workers: 2})
 	old := p.family()
 	if len(old) != 4 {
 		t.Fatalf("want two shells with a server each, not %v", old.alive(t))
 	}
-	p.reload(release{command, "v2", 2})
+	p.reload(release{command: command, version: "v2", workers: 2})
 	p.awaitExits(2)
 	if left := old.alive(t); len(left) > 0 {
 		t.Errorf("both shells have ended, and of them and their servers %v live", left)

@@ -11,5 +11,8 @@ HEADERS = [
 async def app(scope, receive, send):
     if scope["path"] == "/slow":
         await asyncio.sleep(0.05)
+    if scope["method"] == "POST":
+        while (await receive()).get("more_body"):
+            pass
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": b"uvicorn\n"})
