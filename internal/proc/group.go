@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -144,12 +145,20 @@ type stat struct {
 // its others.
 func (s stat) alive() bool { return s.state != 'X' && (s.state != 'Z' || s.threads > 1) }
 
+// readStat is read at each start, so it makes no more calls than it has to: the
+// kernel gives the whole line, some 400 bytes, at once.
 func readStat(pid int) (stat, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return stat{}, err
+		return stat{}, fmt.Errorf("look at process %d: %w", pid, err)
 	}
-	return parseStat(string(b))
+	defer unix.Close(fd)
+	var b [1024]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return stat{}, fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	return parseStat(string(b[:n]))
 }
 
 // parseStat looks for the fields after the last ")": a command may have any
