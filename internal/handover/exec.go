@@ -31,10 +31,10 @@ func Exec(path string, args, env []string, state int, keep []int, guard *Guard) 
 	if guard != nil {
 		word += fmt.Sprintf(",%d,%d", guard.fd, guard.pid)
 		keep = append(keep, guard.fd)
+		defer guard.unhold()
 		if err := guard.hold(); err != nil {
 			return fmt.Errorf("exec %s: %w", path, err)
 		}
-		defer guard.unhold()
 	}
 	// Another goroutine's fork would give a child what is to be kept.
 	syscall.ForkLock.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -77,7 +78,8 @@ func startGuard(ctx context.Context, limit time.Duration) (*Guard, error) {
 	}
 	files := []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(ends[1])}
 	part := fmt.Sprintf("guard:%d,%d", os.Getpid(), limit.Milliseconds())
-	g.pid, g.pidfd, err = startPart(part, []string{"fugue: guard"}, nil, files)
+	// What the environment says to the Go runtime is said to this one too.
+	g.pid, g.pidfd, err = startPart(part, []string{"fugue: guard"}, os.Environ(), files)
 	if err != nil {
 		_ = g.conn.Close()
 		return nil, err
@@ -214,7 +216,7 @@ func (g *Guard) ask(ctx context.Context, command, want string) error {
 		return nil
 	case err == nil:
 		return errors.New(line)
-	case exited(g.pidfd, 0):
+	case errors.Is(err, io.EOF) && exited(g.pidfd, time.Second):
 		return errors.New("the guard died (of a seccomp filter that kills on ptrace(2), such as SystemCallFilter=~@debug?)")
 	}
 	return fmt.Errorf("talk to the guard: %w", err)

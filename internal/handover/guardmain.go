@@ -74,16 +74,19 @@ func (t *tracer) serve(commands <-chan string, limit time.Duration) int {
 	}
 }
 
-// hold masks every thread; those that were born meanwhile too.
+// hold masks every thread; those that are born meanwhile too.
 func (t *tracer) hold() error {
-	if err := t.seizeAll(); err != nil {
-		return err
-	}
 	t.holding = true
-	return t.visitAll(t.mask)
+	for {
+		before := len(t.threads)
+		if err := t.visitAll(t.mask); err != nil || len(t.threads) <= before {
+			return err
+		}
+	}
 }
 
 func (t *tracer) end() int {
+	t.drain() // what has come is held back, and one with others of its kind
 	if err := t.resend(); err != nil {
 		return 1
 	}

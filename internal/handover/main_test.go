@@ -61,23 +61,47 @@ type process struct {
 	lines chan string // closed at the end of its output
 }
 
-func startRole(t *testing.T, role string, env ...string) *process {
+func startRole(t testing.TB, role string, env ...string) *process {
 	t.Helper()
 	return startFile(t, exeName(t), role, env...)
 }
 
-func startFile(t *testing.T, path, role string, env ...string) *process {
+func startFile(t testing.TB, path, role string, env ...string) *process {
+	t.Helper()
+	p := newProcess(t, path, role, env...)
+	p.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	p.begin(t, role)
+	return p
+}
+
+// startOn starts a role in a session of its own on a terminal, its stdout apart.
+func startOn(t testing.TB, tty int, role string, env ...string) *process {
+	t.Helper()
+	p := newProcess(t, exeName(t), role, env...)
+	f := os.NewFile(uintptr(tty), "tty")
+	p.ExtraFiles = []*os.File{f}
+	p.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+	p.begin(t, role)
+	_ = f.Close()
+	return p
+}
+
+func newProcess(t testing.TB, path, role string, env ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(path, role), lines: make(chan string, 1000)}
-	p.Env = append(os.Environ(), append(env, "FUGUE_TEST="+role)...)
-	var stderr strings.Builder
-	p.Stderr = &stderr
-	p.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	// The race detector's runtime would sleep for a second at each exit.
+	p.Env = append(os.Environ(), append(env, "FUGUE_TEST="+role, "GORACE=atexit_sleep_ms=0")...)
+	p.Stderr = &strings.Builder{}
 	stdin, err := p.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.stdin = stdin
+	return p
+}
+
+func (p *process) begin(t testing.TB, role string) {
+	t.Helper()
 	stdout, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,14 +124,13 @@ func startFile(t *testing.T, path, role string, env ...string) *process {
 		<-ended
 		_ = p.Wait()
 		if t.Failed() {
-			t.Logf("%s wrote: %s", role, stderr.String())
+			t.Logf("%s wrote: %s", role, p.Stderr)
 		}
 	})
-	return p
 }
 
 // line is the next one of its output.
-func (p *process) line(t *testing.T) string {
+func (p *process) line(t testing.TB) string {
 	t.Helper()
 	select {
 	case line, open := <-p.lines:
@@ -129,7 +152,7 @@ func (p *process) signal(t *testing.T, sig unix.Signal) {
 	}
 }
 
-func exeName(t *testing.T) string {
+func exeName(t testing.TB) string {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -155,4 +178,25 @@ func children(pid int) (n int) {
 		n += len(strings.Fields(string(b)))
 	}
 	return n
+}
+
+func openPTY(t testing.TB) (master, slave int) {
+	t.Helper()
+	m, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(m) })
+	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(m, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, tty
 }

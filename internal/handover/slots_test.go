@@ -114,51 +114,58 @@ func TestTornSlots(t *testing.T) {
 	s, path := create(t)
 	write(t, s, "one")
 	write(t, s, "two") // in the second slot
-	whole, err := os.ReadFile(path)
+	length := headerSize + len("two")
+	one, two := head(t, path, 0, length), head(t, path, slotSize, length)
+	for at := range length {
+		for _, bit := range []byte{1, 0x80} {
+			check(t, flip(one, at, bit), two, "two", nil)
+			check(t, one, flip(two, at, bit), "one", nil)
+			check(t, flip(one, at, bit), flip(two, at, bit), "", ErrDamaged)
+		}
+		check(t, one, two[:at], "one", nil)
+		check(t, one[:at], two, "two", nil) // a hole follows
+	}
+	check(t, one[:10], nil, "", ErrDamaged)
+	check(t, nil, nil, "", ErrEmpty)
+	check(t, make([]byte, 100), make([]byte, 100), "", ErrEmpty)
+
+	lying := slices.Clone(one) // a length beyond the slot
+	binary.LittleEndian.PutUint64(lying[16:], 1<<63)
+	check(t, lying, two, "two", nil)
+}
+
+func head(t *testing.T, path string, at int64, n int) []byte {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	length := headerSize + len("two")
-	for at := range length {
-		for _, in := range []struct {
-			slot int
-			want string
-		}{{0, "two"}, {1, "one"}} {
-			torn := slices.Clone(whole)
-			torn[in.slot*slotSize+at] ^= 0x10
-			check(t, torn, in.want, nil)
-		}
-		check(t, whole[:slotSize+at], "one", nil)
-		both := slices.Clone(whole)
-		both[at] ^= 1
-		both[slotSize+at] ^= 0x80
-		check(t, both, "", ErrDamaged)
+	defer f.Close()
+	b := make([]byte, n)
+	if _, err := f.ReadAt(b, at); err != nil {
+		t.Fatal(err)
 	}
-	check(t, whole[:10], "", ErrDamaged)
-	check(t, whole[:0], "", ErrEmpty)
-	check(t, make([]byte, 2*slotSize), "", ErrEmpty)
-
-	lying := slices.Clone(whole) // a length beyond the slot
-	binary.LittleEndian.PutUint64(lying[16:], 1<<63)
-	check(t, lying, "two", nil)
+	return b
 }
 
-// check looks at a file with these contents, and writes to it: that must work
+func flip(b []byte, at int, bit byte) []byte {
+	b = slices.Clone(b)
+	b[at] ^= bit
+	return b
+}
+
+// check looks at a file with these slots, and writes to it: that must work
 // whatever is there, and keep a whole slot.
-func check(t *testing.T, contents []byte, want string, wantErr error) {
+func check(t *testing.T, first, second []byte, want string, wantErr error) {
 	t.Helper()
 	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := 0; at < len(contents); at += slotSize { // the hole stays one
-		part := contents[at:min(len(contents), at+1000)]
-		if _, err := unix.Pwrite(fd, part, int64(at)); err != nil {
+	for i, b := range [][]byte{first, second} {
+		if _, err := unix.Pwrite(fd, b, int64(i)*slotSize); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := unix.Ftruncate(fd, int64(len(contents))); err != nil {
-		t.Fatal(err)
 	}
 	s, err := FromFD(fd)
 	if err != nil {
@@ -312,9 +319,24 @@ func TestFromFDRefuses(t *testing.T) {
 	}
 }
 
-// statePayload is of 300 KB, and says its number all over.
-func statePayload(n int) []byte {
-	return bytes.Repeat(fmt.Appendf(nil, "%014d ", n), 20_000)
+// number writes n all over a payload of 300 KB.
+func number(payload []byte, n int) {
+	for at := 0; at < len(payload); at += 3000 {
+		copy(payload[at:], fmt.Appendf(nil, "%014d ", n))
+	}
+}
+
+// numbered gives the number that is all over a payload.
+func numbered(payload []byte) (int, error) {
+	want := bytes.Repeat([]byte("x"), 300_000)
+	if len(payload) != len(want) {
+		return 0, fmt.Errorf("%d bytes", len(payload))
+	}
+	n, err := strconv.ParseInt(string(payload[:14]), 10, 64)
+	if number(want, int(n)); err == nil && !bytes.Equal(payload, want) {
+		return 0, errors.New("two payloads in one")
+	}
+	return int(n), err
 }
 
 // writer writes as fast as it can and says each number that is written.
@@ -324,14 +346,19 @@ func writer() int {
 		fmt.Println(err)
 		return 1
 	}
-	b, err := s.Read()
+	payload, err := s.Read()
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	last, _ := strconv.Atoi(strings.TrimLeft(string(b[:14]), "0"))
+	last, err := numbered(payload)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
 	for n := last + 1; ; n++ {
-		if err := s.Write(statePayload(n)); err != nil {
+		number(payload, n)
+		if err := s.Write(payload); err != nil {
 			fmt.Println(err)
 			return 1
 		}
@@ -343,11 +370,15 @@ func writer() int {
 // older than the last that it knew to be written.
 func TestKilledWriter(t *testing.T) {
 	s, path := create(t)
-	write(t, s, string(statePayload(1)))
+	first := bytes.Repeat([]byte("x"), 300_000)
+	number(first, 1)
+	write(t, s, string(first))
 	torn := 0
-	for range scaled(t, 500) {
+	for i := range scaled(t, 500) {
 		p := startRole(t, "writer", "STATE="+path)
-		p.line(t)
+		for range i%5 + 1 {
+			p.line(t)
+		}
 		if err := p.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -364,8 +395,7 @@ func TestKilledWriter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := strconv.Atoi(strings.TrimLeft(got[:14], "0"))
-		if err != nil || got != string(statePayload(n)) || n < acknowledged {
+		if n, err := numbered([]byte(got)); err != nil || n < acknowledged {
 			t.Fatalf("after %d: %d, %v", acknowledged, n, err)
 		}
 		torn += damagedSlots(t, path)

@@ -16,8 +16,10 @@ const held = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<
 
 func isHeld(sig unix.Signal) bool { return held>>(sig-1)&1 != 0 }
 
-// criticalMask is blocked as a whole by the Go runtime around the birth of a
-// thread. Such a mask is about to be replaced: it is neither changed nor noted.
+// criticalMask is blocked as a whole in a Go program only where a thread runs a
+// signal handler or forks, for microseconds. A mask that is about to be replaced
+// is not to be changed; and a signal whose handler has begun is in nobody's
+// hands yet. So such a thread goes on and is stopped once more.
 const criticalMask = 1<<(unix.SIGSEGV-1) | 1<<(unix.SIGPROF-1)
 
 // A tracer is the guard's view of the master. All of it happens on the one
@@ -35,8 +37,9 @@ type tracer struct {
 }
 
 type thread struct {
-	masked bool                     // its mask has the held signals from us
-	visit  func(tid int, t *thread) // to do at its next stop
+	masked  bool                     // its mask has the held signals from us
+	visit   func(tid int, t *thread) // to do at a stop that is not critical
+	stopped bool                     // since it was interrupted for that
 }
 
 // attach traces every thread of the master. A thread that is born meanwhile by
@@ -96,41 +99,78 @@ func (t *tracer) ours(tid int) bool {
 	return err == nil && slices.Contains(statusLines(b), "TracerPid:\t"+strconv.Itoa(os.Getpid()))
 }
 
-// visitAll stops every thread once and does f there.
+// visitAll stops every thread once, where it is not critical, and does f there.
 func (t *tracer) visitAll(f func(tid int, th *thread)) error {
-	for tid, th := range t.threads {
-		th.visit = f
-		if err := interrupt(tid); errors.Is(err, unix.ESRCH) {
-			delete(t.threads, tid)
-		}
+	for _, th := range t.threads {
+		th.visit, th.stopped = f, false
 	}
-	visited := func() bool {
+	defer func() { // what was not reached is not to happen any more
 		for _, th := range t.threads {
-			if th.visit != nil {
+			th.visit = nil
+		}
+	}()
+	late := time.NewTimer(answerTime / 2)
+	defer late.Stop()
+	stopped := func() bool {
+		for _, th := range t.threads {
+			if th.visit != nil && !th.stopped {
 				return false
 			}
 		}
 		return true
 	}
-	if !t.until(visited, answerTime/2) {
-		return errors.New("a thread of the master does not stop: it waits in the kernel for a device, or is frozen")
+	for t.interruptAll() > 0 {
+		if !t.until(stopped, late.C) {
+			return errors.New("a thread of the master does not stop: it waits in the kernel for a device, or is frozen")
+		}
+		if t.gone {
+			return nil
+		}
+		select {
+		case <-late.C:
+			return errors.New("a thread of the master stays in a signal handler")
+		default:
+		}
 	}
 	return nil
 }
 
-// until handles what happens until done holds, the master has ended, or there
-// is no patience left.
-func (t *tracer) until(done func() bool, patience time.Duration) bool {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
+// interruptAll stops the threads that are still to be visited and says how many
+// those are. One that was critical gets the time to come out.
+func (t *tracer) interruptAll() (n int) {
+	critical := false
+	for _, th := range t.threads {
+		critical = critical || th.visit != nil && th.stopped
+	}
+	if critical {
+		pause := time.NewTimer(100 * time.Microsecond)
+		t.until(func() bool { return false }, pause.C)
+	}
+	for tid, th := range t.threads {
+		if th.visit == nil {
+			continue
+		}
+		th.stopped = false
+		if errors.Is(interrupt(tid), unix.ESRCH) {
+			delete(t.threads, tid)
+			continue
+		}
+		n++
+	}
+	return n
+}
+
+// until handles what happens until done holds, the master has ended, or it is
+// late.
+func (t *tracer) until(done func() bool, late <-chan time.Time) bool {
 	for {
 		t.drain()
-		if done() || t.gone {
+		if t.gone || done() {
 			return true
 		}
 		select {
 		case <-t.children:
-		case <-timer.C:
+		case <-late:
 			return false
 		}
 	}
@@ -164,10 +204,10 @@ func (t *tracer) stopped(tid int, status unix.WaitStatus) {
 		th = &thread{}
 		t.threads[tid] = th
 	}
-	if th.visit != nil {
-		f := th.visit
+	th.stopped = true
+	if m, err := getMask(tid); th.visit != nil && (err != nil || m&criticalMask != criticalMask) {
+		th.visit(tid, th)
 		th.visit = nil
-		f(tid, th)
 	}
 	sig := status.StopSignal()
 	switch event := int(status) >> 16; event {
@@ -219,7 +259,7 @@ func (t *tracer) deliver(tid int, sig unix.Signal) unix.Signal {
 // mask has the held signals wait in the kernel.
 func (t *tracer) mask(tid int, th *thread) {
 	m, err := getMask(tid)
-	if err != nil || m&held == held || m&criticalMask == criticalMask {
+	if err != nil || m&held == held {
 		return
 	}
 	th.masked = setMask(tid, m|held) == nil
@@ -235,7 +275,7 @@ func (t *tracer) unmaskIfMasked(tid int, th *thread) {
 }
 
 func (t *tracer) unmask(tid int) {
-	if m, err := getMask(tid); err == nil && m&criticalMask != criticalMask {
+	if m, err := getMask(tid); err == nil {
 		_ = setMask(tid, m&^held)
 	}
 }
@@ -254,7 +294,9 @@ func (t *tracer) resend() error {
 			return fmt.Errorf("resend %s: %w", unix.SignalName(unix.Signal(si.signo)), err)
 		}
 		// One that is blocked, or stopped by SIGSTOP, takes it later, from us.
-		t.until(func() bool { return t.again == nil }, time.Second)
+		late := time.NewTimer(time.Second)
+		t.until(func() bool { return t.again == nil }, late.C)
+		late.Stop()
 		t.again = nil
 	}
 	t.kept = nil
