@@ -24,8 +24,13 @@ func Strangers(self int) ([]int, error) {
 	if err != nil || dir == "" {
 		return nil, err
 	}
+	return processesBelow(dir, self)
+}
+
+// processesBelow are the processes of a cgroup and those below it, without self.
+func processesBelow(dir string, self int) ([]int, error) {
 	var pids []int
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) { // a cgroup that went away
 			return nil
 		}
@@ -44,7 +49,7 @@ func Strangers(self int) ([]int, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the processes of our cgroup: %w", err)
+		return nil, fmt.Errorf("list the processes of a cgroup: %w", err)
 	}
 	return slices.DeleteFunc(pids, func(pid int) bool { return pid == self }), nil
 }
@@ -62,16 +67,22 @@ func ownCgroup() (string, error) {
 	return cgroupDir(string(own), string(mounts)), nil
 }
 
-// cgroupDir reads the line of version 2, "0::/path", of proc_pid_cgroup(5);
-// hosts that use version 1 beside it have others. proc_pid_mountinfo(5) says
-// where that hierarchy, or a part of it, is mounted.
-func cgroupDir(own, mountinfo string) string {
-	var path string
-	for line := range strings.Lines(own) {
+// cgroupPath is the path in the line of version 2, "0::/path", of
+// proc_pid_cgroup(5); hosts that use version 1 beside it have others.
+func cgroupPath(text string) (path string) {
+	for line := range strings.Lines(text) {
 		if p, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
 			path = p
 		}
 	}
+	return path
+}
+
+// cgroupDir is where a cgroup is in the file system, "" for a root.
+// proc_pid_mountinfo(5) says where the hierarchy of version 2, or a part of
+// it, is mounted.
+func cgroupDir(own, mountinfo string) string {
+	path := cgroupPath(own)
 	if path == "" || path == "/" {
 		return ""
 	}

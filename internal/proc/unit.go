@@ -1,0 +1,63 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Unit is the cgroup (version 2) of a systemd unit that this process is in,
+// perhaps in a part of it: what systemd runs beside the main process of a unit
+// with Delegate= is in ".control" below.
+type Unit struct {
+	dir  string // in the file system
+	path string // as in /proc/PID/cgroup
+}
+
+// UnitCgroup finds the cgroup of our unit by its name.
+func UnitCgroup(unit string) (Unit, error) {
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return Unit{}, fmt.Errorf("find the cgroup of %s: %w", unit, err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return Unit{}, fmt.Errorf("find the cgroup of %s: %w", unit, err)
+	}
+	u := Unit{path: upTo(unit, cgroupPath(string(own)))}
+	if u.path == "" {
+		return Unit{}, fmt.Errorf("find the cgroup of %s: this process is in %q", unit, cgroupPath(string(own)))
+	}
+	if u.dir = cgroupDir("0::"+u.path, string(mounts)); u.dir == "" {
+		return Unit{}, fmt.Errorf("find the cgroup of %s: no cgroup2 file system has %q", unit, u.path)
+	}
+	return u, nil
+}
+
+// upTo cuts a path after its last element of that name; "" without one.
+func upTo(name, of string) string {
+	for of != "" && of != "/" && of != "." {
+		if path.Base(of) == name {
+			return of
+		}
+		of = path.Dir(of)
+	}
+	return ""
+}
+
+// Processes lists what is in the cgroup and those below it, without self.
+func (u Unit) Processes(self int) ([]int, error) { return processesBelow(u.dir, self) }
+
+// Has reports whether the process of that number is in the cgroup now. Asked
+// after its pidfd was opened, it tells whether that is one of the unit's: a
+// process that took the number over later is not behind the pidfd.
+func (u Unit) Has(pid int) bool {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return false
+	}
+	in := cgroupPath(string(text))
+	return in == u.path || strings.HasPrefix(in, u.path+"/")
+}
