@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"":                 {"internal/cli", "internal/handover"}, // main hands os.Args on, unless it is a part of a handover
 	"internal/cli":     {below},                               // words for humans around all the rest
 	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "pool", "reload"},
+	"internal/sweep":   {"internal/proc", "internal/systemd"},
 	"internal/proc":    {"internal/launch", "internal/launch/elf"}, // a child is started through a shim
 	"internal/release": {"internal/config"},                        // a release is made from a config
 	"units":            {"internal/config"},                        // a unit's text is made from a config
