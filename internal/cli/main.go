@@ -18,6 +18,7 @@ import (
 
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/sweep"
 )
 
 // Deps is what the command line needs from the rest of the program.
@@ -30,6 +31,9 @@ type Deps struct {
 	// Born comes before anything else in the commands that run a pool; it may
 	// execute the program anew (see the function Born). nil does nothing.
 	Born func() error
+	// Leftovers are the workers that the master of a pool in this runtime
+	// directory wrote down, by PID; nil: no master writes any down.
+	Leftovers func(dir string) map[int]sweep.Leftover
 	// Finder is where pools are looked for; nil: where this machine has them.
 	Finder *control.Finder
 }
@@ -84,7 +88,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.reloadCommand(), a.cancelCommand(),
 		a.scaleCommand(), a.stopCommand(), a.listCommand(), a.eventsCommand(),
-		a.checkCommand(), a.demoCommand(), a.versionCommand(),
+		a.checkCommand(), a.sweepCommand(), a.demoCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -187,6 +187,10 @@ func (p *fakePool) Stop(ctx context.Context) (control.Ticket, error) {
 	return t, err
 }
 
+func (p *fakePool) Job(ctx context.Context, r control.JobRequest) (control.Ticket, error) {
+	return p.answer(ctx, "job", r)
+}
+
 func (p *fakePool) Change(_ context.Context, n int) (control.Change, error) {
 	return control.Change{}, control.ErrNotFound
 }

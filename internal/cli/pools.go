@@ -33,9 +33,18 @@ func (a *app) dial(args []string) (*control.Client, error) {
 
 // completePools offers the names of running pools to the shell.
 func (a *app) completePools(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(args, true)
+}
+
+// completeDeadPools offers the names of pools that have no master.
+func (a *app) completeDeadPools(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(args, false)
+}
+
+func (a *app) complete(args []string, running bool) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	for _, e := range a.finder.Pools() {
-		if e.Running && len(args) == 0 {
+		if e.Running == running && len(args) == 0 {
 			names = append(names, e.Name)
 		}
 	}

@@ -21,12 +21,21 @@ func (a *app) stopCommand() *cobra.Command {
 		Long: `Stop all workers as they ask to be stopped, and then the pool.
 
 A pool that systemd runs is stopped through systemd, by root; for others this
-command only says how.`,
+command only says how.
+
+In a unit with User=, where the master may not ask systemd and no D-Bus does it
+for it, --from-unit tells it whether the unit is being stopped or restarted:
+
+  ExecStop=+/usr/bin/fugue stop --from-unit NAME`,
 		Args:              arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completePools,
 	}
 	output := outputFlag(cmd)
+	fromUnit := cmd.Flags().Bool("from-unit", false, "for ExecStop=+ of the pool's unit: tell the master systemd's job")
 	cmd.RunE = action(func(ctx context.Context, _ *cobra.Command, args []string) error {
+		if *fromUnit {
+			return a.stopFromUnit(ctx, args)
+		}
 		c, err := a.dial(args)
 		if err != nil {
 			return err

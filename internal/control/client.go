@@ -101,6 +101,12 @@ func (c *Client) Stop(ctx context.Context) (*Stream, error) {
 	return c.open(ctx, http.MethodPost, "/stop", struct{}{})
 }
 
+// Job tells the master what systemd is doing to its unit, and asks it to end
+// accordingly.
+func (c *Client) Job(ctx context.Context, r JobRequest) (*Stream, error) {
+	return c.open(ctx, http.MethodPost, "/job", r)
+}
+
 // Events follows what happens.
 func (c *Client) Events(ctx context.Context) (*Stream, error) {
 	return c.open(ctx, http.MethodGet, "/events", nil)
@@ -127,7 +133,7 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*Stre
 		return nil, err
 	}
 	number, _ := strconv.Atoi(resp.Header.Get(changeHeader))
-	return &Stream{Change: number, ends: path == "/stop", body: resp.Body, lines: bufio.NewReader(resp.Body)}, nil
+	return &Stream{Change: number, ends: path == "/stop" || path == "/job", body: resp.Body, lines: bufio.NewReader(resp.Body)}, nil
 }
 
 // do sends a request and returns a success; every failure is an *Error.

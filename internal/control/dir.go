@@ -69,6 +69,15 @@ func runtimeDirectories(getenv func(string) string) []string {
 	return dirs
 }
 
+// OwnDir is the directory of the pool whose unit we are a command of, from
+// RUNTIME_DIRECTORY, or empty.
+func OwnDir(getenv func(string) string) string {
+	if dirs := runtimeDirectories(getenv); len(dirs) > 0 {
+		return dirs[0]
+	}
+	return ""
+}
+
 // makeDir creates a pool's directory and the one above it, and refuses one in
 // which somebody else could put a socket of their own. It follows symlinks:
 // with DynamicUser= systemd makes the directory one.

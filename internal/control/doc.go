@@ -14,6 +14,9 @@ type Pool interface {
 	Cancel(ctx context.Context) (Ticket, error)
 	Scale(ctx context.Context, r ScaleRequest) (Ticket, error)
 	Stop(ctx context.Context) (Ticket, error)
+	// Job ends the master as it fits what systemd is doing to its unit, for
+	// one that may not ask systemd itself.
+	Job(ctx context.Context, r JobRequest) (Ticket, error)
 	// Change tells of one change, or ErrNotFound.
 	Change(ctx context.Context, number int) (Change, error)
 	// Events follows the pool until ctx ends or the channel closes, which

@@ -90,6 +90,7 @@ type fakePool struct {
 	reload func(ctx context.Context, r ReloadRequest) (Ticket, error)
 	scale  func(ctx context.Context, r ScaleRequest) (Ticket, error)
 	stop   func(ctx context.Context) (Ticket, error)
+	job    func(ctx context.Context, r JobRequest) (Ticket, error)
 	change func(ctx context.Context, n int) (Change, error)
 	events func(ctx context.Context) (<-chan Event, error)
 }
@@ -120,6 +121,13 @@ func (f *fakePool) Stop(ctx context.Context) (Ticket, error) {
 		return Ticket{}, ErrNotFound
 	}
 	return f.stop(ctx)
+}
+
+func (f *fakePool) Job(ctx context.Context, r JobRequest) (Ticket, error) {
+	if f.job == nil {
+		return Ticket{}, ErrNotFound
+	}
+	return f.job(ctx, r)
 }
 
 func (f *fakePool) Cancel(context.Context) (Ticket, error) { return Ticket{}, ErrNotFound }

@@ -144,6 +144,11 @@ type ScaleRequest struct {
 	Relative bool `json:"relative"` // N is added to the wanted number
 }
 
+// JobRequest is the body of POST /job.
+type JobRequest struct {
+	Job string `json:"job"` // what systemd is doing to the unit: stop, restart, …; "" for nothing
+}
+
 // VersionReply is the answer to GET /version.
 type VersionReply struct {
 	Version string `json:"version"`

@@ -127,9 +127,21 @@ func (s *Server) routes() http.Handler {
 		}
 		return s.pool.Stop(ctx)
 	}))
+	mux.HandleFunc("POST /job", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		var req struct {
+			Job *string `json:"job"`
+		}
+		if err := decode(body, &req); err != nil {
+			return Ticket{}, err
+		}
+		if req.Job == nil { // "" has a meaning: that nobody asked for the end
+			return Ticket{}, Errorf(ExitUsage, `the body of the request must give systemd's job: {"job": "restart"}`)
+		}
+		return s.pool.Job(ctx, JobRequest{Job: *req.Job})
+	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, ErrorReply{Exit: ExitUsage,
-			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /stop", r.Method, r.URL.Path)})
+			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /stop /job", r.Method, r.URL.Path)})
 	})
 	return s.guard(mux)
 }
