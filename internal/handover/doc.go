@@ -6,6 +6,9 @@
 // belongs on the master's loop but Slots.Write and Exec: the rest waits for
 // other processes.
 //
+// A handover: StartGuard, take the signals that came before, Rehearse, Slots.Write,
+// Exec. In the next image: FromEnv, watch signals, release the guard, FromFD.
+//
 // A program that uses Rehearse or StartGuard calls Main before anything else:
 // both start the running image anew for parts that need a process of their own.
 package handover

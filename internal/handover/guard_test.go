@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -49,6 +50,9 @@ func victim() int {
 			fmt.Println("released", children(os.Getpid()), err)
 		case "exec":
 			fmt.Println(Exec(rest, nil, nil, s.FD(), nil, g))
+		case "run":
+			out, err := exec.Command("/bin/sh", "-c", "kill -TERM $$").CombinedOutput()
+			fmt.Println("run", string(out), err)
 		case "fds":
 			runtime.GC()
 			fmt.Println("fds", fds(os.Getpid()))
@@ -129,7 +133,7 @@ func TestGuardHoldsSignalsBack(t *testing.T) {
 		g.send(t, unix.SIGABRT)
 		g.expect(t, "SIGABRT")
 		g.say(t, "exec /nonexistent", "exec /nonexistent: no such file or directory")
-		g.say(t, "echo", "echo")
+		g.say(t, "run", "run  signal: terminated") // its children are not guarded
 		if _, err := fmt.Fprintln(g.stdin, "release"); err != nil {
 			t.Fatal(err)
 		}
