@@ -1,6 +1,8 @@
 package elf
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -40,6 +42,11 @@ func carryOut(t *testing.T, machine string, p *launch.Plan, env ...string) (out 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return execute(t, machine, image, env)
+}
+
+func execute(t *testing.T, machine string, image Image, env []string) (out string, report launch.Report, code int) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(path, file(image), 0o755); err != nil {
 		t.Fatal(err)
@@ -142,6 +149,29 @@ func TestSignalsAreDefault(t *testing.T) {
 		})
 		if d := cmp.Diff("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n", out); d != "" {
 			t.Error(d)
+		}
+	})
+}
+
+// Before Linux 5.11 close_range cannot mark descriptors: then the two that are
+// the shim's own are marked one by one.
+func TestOldKernel(t *testing.T) {
+	onAll(t, func(t *testing.T, machine string) {
+		image, err := machines()[machine].Make(&launch.Plan{
+			Path: "/bin/sh", Args: []string{"sh", "-c", "[ -e /proc/$$/fd/3 ] || [ -e /proc/$$/fd/4 ] || echo closed"}, Umask: -1, UID: -1, GID: -1,
+		}, 3, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number := binary.LittleEndian.AppendUint64(nil, mayFail<<32|closeRange)
+		at := bytes.Index(image.Data, number)
+		if at < 0 || bytes.Count(image.Data, number) != 1 {
+			t.Fatal("no close_range on the tape")
+		}
+		image.Data[at+1] = 0xff // no such call
+		out, report, _ := execute(t, machine, image, nil)
+		if d := cmp.Diff("closed\n", out); d != "" || report != (launch.Report{Reached: true}) {
+			t.Errorf("%+v: %s", report, d)
 		}
 	})
 }
