@@ -24,7 +24,7 @@ func (p *pool) crash() []e2e.Process {
 // A stop between two masters runs no ExecStopPost=.
 func TestStopInTheRestartDelay(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := newSwept(t, sb, "RestartSec=1h")
+		p := newChanged(t, sb, "RestartSec=1h")
 		old := p.crash()
 		load := p.loads()
 		load.awaitMore(50) // they serve on meanwhile
@@ -37,7 +37,7 @@ func TestStopInTheRestartDelay(t *testing.T) {
 // A systemd that executes itself anew drops the connections of who listens.
 func TestCaretakerOutlastsAReexec(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := newSwept(t, sb, "RestartSec=1h")
+		p := newChanged(t, sb, "RestartSec=1h")
 		old := p.crash()
 		sb.DaemonReexec()
 		sb.DaemonReload()
@@ -49,7 +49,7 @@ func TestCaretakerOutlastsAReexec(t *testing.T) {
 // The last attempt that the start limit allows has failed.
 func TestStartLimit(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := newSwept(t, sb, "StartLimitIntervalSec=1h", "StartLimitBurst=1")
+		p := newChanged(t, sb, "StartLimitIntervalSec=1h", "StartLimitBurst=1")
 		old := p.workers()
 		sb.Kill(sb.MainPID("web"))
 		sb.WaitState("web", "failed")
@@ -61,7 +61,7 @@ func TestStartLimit(t *testing.T) {
 // Without Restart= nobody comes after a master that dies.
 func TestCrashWithoutRestart(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := newSwept(t, sb, "Restart=no")
+		p := newChanged(t, sb, "Restart=no")
 		old := p.workers()
 		sb.Kill(sb.MainPID("web"))
 		p.nothingServes(old)
@@ -71,7 +71,7 @@ func TestCrashWithoutRestart(t *testing.T) {
 // A unit without a file is at rest as well.
 func TestUnitThatIsGone(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := newSwept(t, sb, "RestartSec=1h")
+		p := newChanged(t, sb, "RestartSec=1h")
 		old := p.crash()
 		sb.Do("rm", "/u/web.service")
 		sb.DaemonReload()
@@ -79,7 +79,7 @@ func TestUnitThatIsGone(t *testing.T) {
 		for _, w := range old {
 			sb.WaitGone(w)
 		}
-		p.install(swept)
+		p.install(service)
 		sb.DaemonReload()
 		p.nothingServes(old)
 	})
@@ -101,7 +101,7 @@ func TestRestartOfADependency(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
 				sb.Unit("dep.service", dependency)
-				p := newSwept(t, sb, "Requires=dep.service", "After=dep.service")
+				p := newChanged(t, sb, "Requires=dep.service", "After=dep.service")
 				load := p.loads()
 				old, main := p.workers(), p.freeze()
 				sb.Do("systemctl", "restart", "--no-block", "dep")
@@ -135,7 +135,7 @@ func TestRestartOfADependency(t *testing.T) {
 				}
 				p.serves()
 				load.stopWithoutLoss()
-			})
+			}, e2e.WithDBus()) // systemctl clean asks on the bus
 		})
 	}
 }

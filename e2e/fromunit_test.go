@@ -13,7 +13,7 @@ var httpLoad = loadtest.Config{Address: "127.0.0.1:8080"}
 
 // asked is the unit of a master without rights, where no D-Bus is: it cannot
 // ask systemd itself, and a command of the unit does it for it.
-var asked = strings.Replace(swept, "[Service]\n", "[Service]\nUser=nobody\nExecStop=+/usr/bin/fugue stop --from-unit web\n", 1)
+var asked = strings.Replace(service, "[Service]\n", "[Service]\nUser=nobody\nExecStop=+/usr/bin/fugue stop --from-unit web\n", 1)
 
 func newAsked(t *testing.T, sb *e2e.Sandbox, changes ...string) *pool {
 	p := newPool(t, sb, "[listen.http]\nstream = \"127.0.0.1:8080\"\n[listen.local]\nstream = \"127.0.0.1:8081\"\n")

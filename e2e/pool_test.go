@@ -17,6 +17,7 @@ Type=notify
 NotifyAccess=main
 ExecStart=/usr/bin/fugue run --config /etc/fugue/web.toml
 ExecReload=/usr/bin/fugue reload web
+ExecStopPost=+/usr/bin/fugue sweep web
 Restart=always
 RestartSec=100ms
 KillMode=process
@@ -118,12 +119,13 @@ func (p *pool) reload() {
 	}
 }
 
-// workers are the unit's processes without its master.
+// workers are the unit's processes without its master, and what may watch over
+// them after a master's end.
 func (p *pool) workers() (list []e2e.Process) {
 	p.t.Helper()
 	main := p.ShowInt("web", "MainPID")
 	for _, process := range p.Processes("web") {
-		if process.PID != main {
+		if process.PID != main && !isCaretaker(process) {
 			list = append(list, process)
 		}
 	}

@@ -11,15 +11,11 @@ import (
 	"fugue/e2e"
 )
 
-// swept is the unit with what ends the leftovers. The master is a word in it,
-// for tests to change it.
-var swept = strings.Replace(service, "Restart=always\n", "ExecStopPost=+/usr/bin/fugue sweep web\nRestart=always\n", 1)
-
-// newSwept is a pool whose unit has these changes, "KEY=VALUE" for what it has
+// newChanged is a pool whose unit has these changes, "KEY=VALUE" for what it has
 // and for what it has not; it is started.
-func newSwept(t *testing.T, sb *e2e.Sandbox, changes ...string) *pool {
+func newChanged(t *testing.T, sb *e2e.Sandbox, changes ...string) *pool {
 	p := newPool(t, sb, selfBound)
-	p.install(swept, changes...)
+	p.install(service, changes...)
 	sb.Do("systemctl", "start", "web")
 	return p
 }
@@ -73,12 +69,14 @@ func (p *pool) freeze() e2e.Process {
 func (p *pool) caretakers() (list []e2e.Process) {
 	p.t.Helper()
 	for _, process := range p.Processes("web") {
-		if strings.Contains(process.Command, "--caretaker") {
+		if isCaretaker(process) {
 			list = append(list, process)
 		}
 	}
 	return list
 }
+
+func isCaretaker(p e2e.Process) bool { return strings.Contains(p.Command, "--caretaker") }
 
 // nothingServes fails the test unless all those have ended, their address is
 // free and the unit empty; and then the next start must serve.
@@ -93,13 +91,15 @@ func (p *pool) nothingServes(old []e2e.Process) {
 	if left := p.Processes("web"); len(left) > 0 {
 		p.t.Errorf("left in the unit: %+v", left)
 	}
-	// A stop that cancels a waiting start leaves systemd 257 with the fd store,
-	// and so with a socket that connects and is nobody's.
-	if p.ShowInt("web", "NFileDescriptorStore") == 0 {
-		if c, err := p.Dial("tcp", "127.0.0.1:8080"); err == nil {
-			c.Close()
-			p.t.Error("it still connects")
-		}
+	if p.ShowInt("web", "NFileDescriptorStore") > 0 {
+		// A stop that cancels a waiting start leaves systemd 257 with the fd
+		// store, and so with sockets that connect and are nobody's.
+		p.Do("systemctl", "reset-failed", "web")
+		p.Do("systemctl", "clean", "--what=fdstore", "web")
+	}
+	if c, err := p.Dial("tcp", "127.0.0.1:8080"); err == nil {
+		c.Close()
+		p.t.Error("it still connects")
 	}
 	if files := p.Exec("sh", "-c", "ls /run/fugue-caretaker.* 2>/dev/null").Out; files != "" {
 		p.t.Errorf("left behind: %s", files)
@@ -133,7 +133,7 @@ func TestSweepAtAStop(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-				p := newSwept(t, sb)
+				p := newChanged(t, sb)
 				old, main := p.workers(), p.freeze()
 				if before != nil {
 					sb.Do(append([]string{"systemctl"}, before...)...)
@@ -156,7 +156,7 @@ func TestSweepAfterAStopThatTookTooLong(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
 		p := newPool(t, sb, selfBound)
 		p.deploy("-ignore-term")
-		p.install(swept, "TimeoutStopSec=2s")
+		p.install(service, "TimeoutStopSec=2s")
 		sb.Do("systemctl", "start", "web")
 		old := p.workers()
 		p.freeze()
@@ -181,7 +181,7 @@ func TestSweepLeavesThemToASuccessor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-				p := newSwept(t, sb)
+				p := newChanged(t, sb)
 				load := p.loads()
 				old, main := p.workers(), p.freeze()
 				if command != nil {
@@ -204,19 +204,23 @@ func TestSweepLeavesThemToASuccessor(t *testing.T) {
 	}
 }
 
-// One caretaker is enough, however often the master fails; and it does not end
+// One caretaker is enough, however often a start fails; and it does not end
 // what serves while systemd keeps trying.
 func TestOneCaretaker(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := newSwept(t, sb, "RestartSec=50ms")
+		p := newChanged(t, sb, "RestartSec=50ms", "ExecStartPre=/usr/bin/test ! -e /t/no-start")
 		load := p.loads()
-		sb.File("/etc/fugue/web.toml", "wrong")
 		old := p.workers()
+		sb.File("/t/no-start", "")
+		sb.File("/etc/fugue/web.toml", "wrong")
 		sb.Kill(sb.MainPID("web"))
-		sb.WaitMessage("restart counter is at 3", "-u", "web")
-		if now := p.caretakers(); len(now) > 1 { // none while a start is under way
+		sb.WaitMessage("restart counter is at 4", "-u", "web")
+		if now := p.caretakers(); len(now) != 1 {
 			t.Errorf("caretakers: %+v", now)
 		}
+		// Now masters start, and end at once: each makes the caretaker needless.
+		sb.Do("rm", "/t/no-start")
+		sb.WaitMessage("expected '=' after key", "-u", "web")
 		load.awaitMore(50)
 		p.deploy("-version", "v2")
 		load.awaitVersion("v2")
