@@ -34,6 +34,24 @@ func TestStopInTheRestartDelay(t *testing.T) {
 	})
 }
 
+// A caretaker goes by itself as soon as there is a master again, not when that
+// one is ready and ends what it found.
+func TestCaretakerGoesWhenAMasterComes(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newChanged(t, sb)
+		p.deploy("-start-delay", "3s")
+		sb.Kill(sb.MainPID("web"))
+		sb.WaitState("web", "start")
+		for _, c := range p.caretakers() {
+			sb.WaitGone(c)
+		}
+		if state := sb.Show("web", "SubState"); state != "start" {
+			t.Errorf("the unit is %s: the caretaker stayed until the pool was ready", state)
+		}
+		p.serves()
+	})
+}
+
 // A systemd that executes itself anew drops the connections of who listens.
 func TestCaretakerOutlastsAReexec(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
