@@ -69,4 +69,15 @@ func TestNobodyToBeTold(t *testing.T) {
 	})
 }
 
+// Without the + sweep and its caretaker have no rights but the unit's user's:
+// they ask on the bus, and the lock is where the unit may write.
+func TestSweepWithoutRights(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := newAsked(t, sb, "RestartSec=1h", "ExecStopPost=/usr/bin/fugue sweep")
+		old := p.crash()
+		sb.Do("systemctl", "stop", "web")
+		p.nothingServes(old)
+	}, e2e.WithDBus())
+}
+
 func pid(p e2e.Process) string { return strconv.Itoa(p.PID) }
