@@ -89,7 +89,11 @@ func startGuard(ctx context.Context, limit time.Duration) (*Guard, error) {
 	_ = unix.Prctl(unix.PR_SET_PTRACER, uintptr(g.pid), 0, 0, 0)
 	_ = theirs.Close() // or its death would not be seen
 	if err := g.ask(ctx, "start", "ready"); err != nil {
-		return nil, errors.Join(err, g.end(0))
+		// It gives back what it has held so far, also if it is just too late.
+		if lost := g.Release(); lost != nil {
+			err = fmt.Errorf("%w; %w", err, lost)
+		}
+		return nil, err
 	}
 	return g, nil
 }
@@ -144,7 +148,7 @@ func (g *Guard) Release() error {
 	_ = g.conn.SetWriteDeadline(time.Now().Add(answerTime))
 	// Should it have ended by itself, its exit says whether all was well.
 	_, _ = g.conn.WriteString("release\n")
-	if err := g.end(releaseTime); err != nil {
+	if err := g.end(); err != nil {
 		return fmt.Errorf("release the guard of signals: %w", err)
 	}
 	return nil
@@ -152,25 +156,23 @@ func (g *Guard) Release() error {
 
 // end waits for the guard's end, kills it if that does not come in time, and
 // reaps it.
-func (g *Guard) end(patience time.Duration) error {
+func (g *Guard) end() error {
 	conn := g.conn
 	g.conn = nil
 	_ = unix.Prctl(unix.PR_SET_PTRACER, 0, 0, 0, 0)
 	defer conn.Close()
 	defer unix.Close(g.pidfd)
 	var problem error
-	if !exited(g.pidfd, patience) {
+	if !exited(g.pidfd, releaseTime) {
 		_ = unix.PidfdSendSignal(g.pidfd, unix.SIGKILL, nil, 0)
-		if patience > 0 {
-			problem = fmt.Errorf("it did not end within %s and was killed", patience)
-		}
+		problem = fmt.Errorf("it did not end within %s and was killed", releaseTime)
 	}
 	var status unix.WaitStatus
 	if err := retry(func() error { _, err := unix.Wait4(g.pid, &status, 0, nil); return err }); err != nil {
 		return errors.Join(problem, fmt.Errorf("wait for it: %w", err))
 	}
-	if problem == nil && patience > 0 && (status.Signaled() || status.ExitStatus() != 0) {
-		problem = fmt.Errorf("it ended with %s", words(status))
+	if problem == nil && (status.Signaled() || status.ExitStatus() != 0) {
+		problem = errors.New("it ended: " + words(status))
 	}
 	return problem
 }

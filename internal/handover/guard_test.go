@@ -209,7 +209,7 @@ func TestKilledGuard(t *testing.T) {
 		t.Error("it lives")
 	}
 	g.say(t, "echo", "echo")
-	g.say(t, "release", "released 0 release the guard of signals: it ended with killed by SIGKILL")
+	g.say(t, "release", "released 0 release the guard of signals: it ended: killed by SIGKILL")
 }
 
 func TestGuardEndsWithItsMaster(t *testing.T) {

@@ -39,8 +39,9 @@ func guardMain(rest string) int {
 		return 0
 	}
 	if err := t.attach(); err != nil {
+		code := t.end() // the threads that are traced may have had some
 		say(err.Error())
-		return 1
+		return code
 	}
 	say("ready")
 	return t.serve(commands, time.Duration(limit)*time.Millisecond)

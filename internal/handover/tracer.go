@@ -47,29 +47,25 @@ type thread struct {
 // parent was in the midst of it when the tracing began is there once that
 // parent has stopped.
 func (t *tracer) attach() error {
+	if _, err := t.seizeAll(); err != nil {
+		return err
+	}
 	for {
-		if err := t.seizeAll(); err != nil {
-			return err
-		}
-		before := len(t.threads)
 		if err := t.visitAll(func(int, *thread) {}); err != nil {
 			return err
 		}
-		if err := t.seizeAll(); err != nil {
+		if found, err := t.seizeAll(); err != nil || !found {
 			return err
-		}
-		if len(t.threads) <= before {
-			return nil
 		}
 	}
 }
 
-// seizeAll goes on until a look finds nothing new.
-func (t *tracer) seizeAll() error {
+// seizeAll goes on until a look finds nothing new, and says whether any did.
+func (t *tracer) seizeAll() (seized bool, err error) {
 	for {
 		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", t.pid))
 		if err != nil {
-			return fmt.Errorf("list the threads of process %d: %w", t.pid, err)
+			return seized, fmt.Errorf("list the threads of process %d: %w", t.pid, err)
 		}
 		found := false
 		for _, entry := range list {
@@ -82,13 +78,13 @@ func (t *tracer) seizeAll() error {
 				continue
 			case errors.Is(err, unix.EPERM) && t.ours(tid): // born of a traced one since the look
 			case err != nil:
-				return refused(tid, err)
+				return seized, refused(tid, err)
 			}
 			t.threads[tid] = &thread{}
-			found = true
+			found, seized = true, true
 		}
 		if !found {
-			return nil
+			return seized, nil
 		}
 	}
 }
