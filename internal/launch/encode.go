@@ -23,6 +23,7 @@ func (p *Plan) Encode() []byte {
 	e.optional(p.Nice)
 	e.optional(p.OOMScoreAdj)
 	e.bool(p.NoNewPrivs)
+	e.bool(p.Held)
 	e.int(p.UID)
 	e.int(p.GID)
 	e.bool(p.Groups != nil)
@@ -57,6 +58,7 @@ func decode(b []byte) (*Plan, bool) {
 	p.Nice = d.optional()
 	p.OOMScoreAdj = d.optional()
 	p.NoNewPrivs = d.bool()
+	p.Held = d.bool()
 	p.UID = d.int()
 	p.GID = d.int()
 	if d.bool() {

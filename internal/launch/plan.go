@@ -47,6 +47,12 @@ type Plan struct {
 	// its own UID cannot change them; there nil leaves them.
 	Groups []int
 
+	// Held: the command is not executed before somebody writes a byte to the
+	// other end of the report, which is a socket then. When that end is closed
+	// first, it never is: a master that dies leaves no worker behind that it
+	// has not written down.
+	Held bool
+
 	// Journal gives the worker journal streams of its own instead of the
 	// standard output and error that it was started with.
 	Journal *Journal

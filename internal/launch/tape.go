@@ -65,6 +65,10 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 		t = append(t, call{step: "change directory to " + p.Dir, nr: syscall.SYS_CHDIR,
 			a: uintptr(unsafe.Pointer(dir)), keep: unsafe.Pointer(dir)})
 	}
+	if p.Held { // at the end of the other side's life this reads nothing, and the report fails
+		word := unsafe.Pointer(&[1]byte{})
+		t = append(t, call{step: "wait for the master", nr: syscall.SYS_READ, a: uintptr(report), b: uintptr(word), c: 1, keep: word})
+	}
 	mark := unsafe.Pointer(&[1]byte{Executing})
 	t = append(t, call{step: "report", nr: syscall.SYS_WRITE, a: uintptr(report), b: uintptr(mark), c: 1, keep: mark})
 	every := make([]uintptr, signals)

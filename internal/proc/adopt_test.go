@@ -145,7 +145,7 @@ func TestAdoptTheGone(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Adopt(cmd.Process.Pid, func() { t.Error("exited") })
+	_, err := Adopt(cmd.Process.Pid, 0, func() { t.Error("exited") })
 	if !errors.Is(err, ErrGone) {
 		t.Error(err)
 	}

@@ -20,6 +20,7 @@ type Child struct {
 	reaped bool
 	// launched is closed once the start report is in; nil if adopted.
 	launched chan struct{}
+	gate     *os.File // the report, which carries the word to proceed
 }
 
 // newChild takes over fd and the group, in failure too.
@@ -41,6 +42,15 @@ func (c *Child) PIDFD() int { return c.pidfd.fd }
 // StartTime is field 22 of proc_pid_stat(5), in clock ticks since boot.
 // With the PID it identifies a process until the next boot.
 func (c *Child) StartTime() uint64 { return c.start }
+
+// Proceed lets a child that is Held execute its command. It does nothing for
+// one that was let go before, or was adopted.
+func (c *Child) Proceed() {
+	if c.gate != nil {
+		_, _ = c.gate.Write([]byte{1}) // fails for one that has ended, which its exit says
+		c.gate = nil
+	}
+}
 
 // Signal sends sig to the process alone. That it is gone already is no error.
 func (c *Child) Signal(sig unix.Signal) error {
@@ -118,14 +128,27 @@ func (c *Child) Reap() (Exit, error) {
 	return exit, nil
 }
 
+// StartTime is what a Child of that process would tell.
+func StartTime(pid int) (uint64, error) {
+	st, err := readStat(pid)
+	if err == nil && !st.alive() {
+		err = ErrGone
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	return st.start, nil
+}
+
 // ErrGone is the error of Adopt for a process that does not exist any more.
 var ErrGone = os.ErrProcessDone
 
 // Adopt watches a process that this image did not start: one of an earlier
-// master's, or our own from before an exec in place. Who may have been
-// replaced by another process of the same number compares StartTime.
-// exited is as in Start; a process that is a zombie already exits at once.
-func Adopt(pid int, exited func()) (*Child, error) {
+// master's, or our own from before an exec in place. With a start time other
+// than 0 it must be the process of that StartTime, and not another that has
+// got its number since. exited is as in Start; a process that is a zombie
+// already exits at once.
+func Adopt(pid int, start uint64, exited func()) (*Child, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, fmt.Errorf("adopt process %d: %w", pid, ErrGone)
@@ -136,7 +159,7 @@ func Adopt(pid int, exited func()) (*Child, error) {
 	// Read while the pidfd names an unreaped process: so it is this one's and
 	// not a successor's.
 	st, err := readStat(pid)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(sendSignal(fd, 0), unix.ESRCH) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(sendSignal(fd, 0), unix.ESRCH) || err == nil && start != 0 && st.start != start {
 		err = ErrGone
 	}
 	if err != nil {

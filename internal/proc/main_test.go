@@ -113,7 +113,7 @@ func start(t *testing.T, s Spec) *run {
 func adopt(t *testing.T, pid int) *run {
 	t.Helper()
 	r := newRun(t)
-	c, err := Adopt(pid, func() { close(r.exited) })
+	c, err := Adopt(pid, 0, func() { close(r.exited) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ type Signals struct {
 
 	raw    chan os.Signal // from os/signal, in a hurry
 	queue  chan unix.Signal
+	notify []os.Signal // all that come so
 	ignore []os.Signal // at Close
 	tty    bool        // there was a controlling terminal
 }
@@ -76,7 +77,7 @@ func WatchSignals(set []unix.Signal) (*Signals, error) {
 		fd:      f, conn: conn, taken: make(chan struct{}, 1),
 		// Room for bursts: os/signal drops what does not fit.
 		raw: make(chan os.Signal, 64), queue: make(chan unix.Signal, 64),
-		ignore: ignore, tty: hasTerminal(),
+		notify: notify, ignore: ignore, tty: hasTerminal(),
 	}
 	if len(notify) > 0 {
 		signal.Notify(s.raw, notify...)
@@ -111,6 +112,10 @@ func (s *Signals) watchBlocked() {
 func (s *Signals) watchCaught() {
 	defer close(s.queue)
 	for sig := range s.raw {
+		if f, ok := sig.(fence); ok {
+			close(f)
+			continue
+		}
 		s.queue <- sig.(syscall.Signal)
 		s.tell()
 	}
@@ -157,8 +162,9 @@ func (s *Signals) describe(sig unix.Signal) Signal {
 // were caught but not taken: who gets some should act on them first. Until a
 // watch begins again, here or in the next image, the blocked signals wait in
 // the kernel, HUP and INT are ignored, and QUIT and TERM end the process as
-// KILL would. Nothing better can be had: the next image's runtime unblocks
-// them before any code of ours runs. It is called once, by who calls Take.
+// KILL would. Nothing better can be had by this process alone: the next
+// image's runtime unblocks them before any code of ours runs. It is called
+// once, by who calls Take.
 func (s *Signals) Close() []Signal {
 	if len(s.ignore) > 0 {
 		signal.Ignore(s.ignore...)
@@ -172,6 +178,44 @@ func (s *Signals) Close() []Signal {
 	_ = s.fd.Close()
 	close(s.taken)
 	return list
+}
+
+// fence passes through the way of the caught signals behind them.
+type fence chan struct{}
+
+func (fence) Signal() {}
+
+func (fence) String() string { return "fence" }
+
+// Settle gives the caught signals that had been delivered before it, for who
+// is to execute another image while another process holds the later ones back
+// (package handover). Unlike Close it changes no disposition: a signal on its
+// way to a process that begins to ignore it is discarded (sigaction(2)), even
+// if it is held. The watch goes on.
+func (s *Signals) Settle() []Signal {
+	spare := make(chan os.Signal, 1)
+	signal.Notify(spare, s.notify...)
+	signal.Stop(spare) // waits until what was caught has reached every channel
+	passed := make(fence)
+	go func() { s.raw <- passed }()
+	var list []Signal
+	for {
+		select {
+		case sig := <-s.queue:
+			list = append(list, s.describe(sig))
+			continue
+		case <-passed:
+		}
+		break
+	}
+	for {
+		select {
+		case sig := <-s.queue:
+			list = append(list, s.describe(sig))
+		default:
+			return list
+		}
+	}
 }
 
 // hasTerminal asks for the controlling terminal, which a hangup takes away.

@@ -24,6 +24,9 @@ const sweepTime = time.Second
 // The child is born with every signal blocked, as far as Go's runtime keeps
 // them so, and the shim meets the others with their default action: a signal
 // sent at any time after Start acts on it and is not lost on the way.
+//
+// With Plan.Held the command waits for Proceed, and never runs if this process
+// ends before that.
 func Start(s Spec, launched func(error), exited func()) (*Child, error) {
 	var own fds // what only the child needs
 	defer own.close()
@@ -36,9 +39,12 @@ func Start(s Spec, launched func(error), exited func()) (*Child, error) {
 			*fd = null
 		}
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, fmt.Errorf("make the report pipe: %w", err)
+	pipe, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make the report socket: %w", err)
+	}
+	if err := unix.SetNonblock(pipe[0], true); err != nil { // ours alone: theirs is to wait
+		return nil, fmt.Errorf("make the report socket: %w", err)
 	}
 	own = append(own, pipe[1])
 	report := os.NewFile(uintptr(pipe[0]), "report")
@@ -76,6 +82,7 @@ func Start(s Spec, launched func(error), exited func()) (*Child, error) {
 		return nil, err
 	}
 	c.launched = make(chan struct{})
+	c.gate = report
 	go func() {
 		err := readReport(report, born.steps)
 		close(c.launched)

@@ -89,7 +89,7 @@ func TestNumbers(t *testing.T) {
 		for call, number := range map[string]uint32{
 			"CHDIR": m.chdir, "CLOSE": m.close, "CONNECT": m.connect, "DUP3": m.dup3, "EXECVE": m.execve,
 			"FCNTL": m.fcntl, "FSTAT": m.fstat, "GETPID": m.getpid, "OPENAT": m.openat, "PRCTL": m.prctl,
-			"PRLIMIT64": m.prlimit, "SENDTO": m.sendto, "SETGROUPS": m.setgroups, "SETPRIORITY": m.setpriority,
+			"PRLIMIT64": m.prlimit, "READ": m.read, "SENDTO": m.sendto, "SETGROUPS": m.setgroups, "SETPRIORITY": m.setpriority,
 			"SETRESGID": m.setresgid, "SETRESUID": m.setresuid, "SETSOCKOPT": m.setsockopt,
 			"SHUTDOWN": m.shutdown, "SOCKET": m.socket, "UMASK": m.umask, "WRITE": m.write,
 		} {

@@ -66,6 +66,9 @@ func (m *Machine) Make(p *launch.Plan, image, report int) (Image, error) {
 	if p.Dir != "" {
 		b.call("change directory to "+p.Dir, b.chdir, uint64(b.string(p.Dir, 0)))
 	}
+	if p.Held { // at the end of the other side's life this reads nothing, and the report fails
+		b.call("wait for the master", b.read, uint64(report), uint64(b.words(0)), 1)
+	}
 	b.call("report", b.write, uint64(report), uint64(b.string(string(rune(launch.Executing)), 0)), 1)
 	b.call("execute "+p.Path, b.execve, uint64(b.string(p.Path, 0)), uint64(b.list(p.Args)), uint64(env))
 	return b.image()
