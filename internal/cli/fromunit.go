@@ -42,12 +42,16 @@ func (a *app) tellJob(ctx context.Context, unit string, args []string) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	answer, err := systemd.Job(asking, unit)
+	fate, err := systemd.FateOf(asking, unit)
 	if err != nil {
 		return err
 	}
+	request := control.JobRequest{Fate: "restart", Leave: fate == systemd.Left}
+	if fate == systemd.Stopped {
+		request.Fate = "stop"
+	}
 	gone := c.Gone()
-	s, err := c.Job(ctx, control.JobRequest{Job: answer.Job})
+	s, err := c.Job(ctx, request)
 	if err != nil {
 		return err
 	}

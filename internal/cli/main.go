@@ -86,7 +86,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
-		a.runCommand(), a.statusCommand(), a.reloadCommand(), a.cancelCommand(),
+		a.runCommand(), a.statusCommand(), a.reloadCommand(), a.cancelCommand(), a.upgradeCommand(),
 		a.scaleCommand(), a.stopCommand(), a.listCommand(), a.eventsCommand(),
 		a.checkCommand(), a.sweepCommand(), a.demoCommand(), a.versionCommand(),
 	)

@@ -174,6 +174,10 @@ func (p *fakePool) Cancel(ctx context.Context) (control.Ticket, error) {
 	return p.answer(ctx, "cancel", nil)
 }
 
+func (p *fakePool) Upgrade(ctx context.Context) (control.Ticket, error) {
+	return p.answer(ctx, "upgrade", nil)
+}
+
 func (p *fakePool) Scale(ctx context.Context, r control.ScaleRequest) (control.Ticket, error) {
 	return p.answer(ctx, "scale", r)
 }

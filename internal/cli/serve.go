@@ -16,6 +16,7 @@ import (
 	"fugue/internal/config"
 	"fugue/internal/master"
 	"fugue/internal/proc"
+	"fugue/internal/sweep"
 )
 
 // Born makes sure that this process came into being with the master's
@@ -38,6 +39,7 @@ func Run(version string) func(ctx context.Context, o RunOptions) error {
 		}
 		return master.Serve(ctx, master.Settings{
 			Load:    func() (*config.Config, error) { return config.Load(o.File, o.Config) },
+			Name:    func() (string, error) { return config.Name(o.File, o.Config) },
 			Version: version,
 			Log:     newLog(os.Stderr, os.Getenv),
 		})
@@ -94,4 +96,14 @@ func (l lines) Format(e *logrus.Entry) ([]byte, error) {
 		b.WriteString(prefix + printable(strings.TrimRight(line, "\n")) + "\n")
 	}
 	return b.Bytes(), nil
+}
+
+// Leftovers are the workers that a master of the runtime directory wrote down,
+// for Deps.
+func Leftovers(dir string) map[int]sweep.Leftover {
+	known := map[int]sweep.Leftover{}
+	for _, l := range master.Leftovers(dir) {
+		known[l.PID] = sweep.Leftover{Start: l.Start, Signal: l.Signal, Timeout: l.Timeout}
+	}
+	return known
 }

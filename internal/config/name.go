@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -38,6 +39,29 @@ func ReservedVariable(s string) bool {
 		}
 	}
 	return false
+}
+
+// Name is what Load would call the pool, even where the file is broken: a
+// master that takes over from another has to find its things without it.
+func Name(path string, o Options) (string, error) {
+	var command []Template
+	for _, v := range o.Overrides {
+		if v.Key == "command" {
+			t, err := ParseTemplate(v.Value)
+			if err != nil {
+				return "", err
+			}
+			command = append(command, t)
+		}
+	}
+	name, err := poolName(o.Name, path, command)
+	if err != nil {
+		return "", err
+	}
+	if name == "" {
+		return "", errors.New("nothing names the pool: give --name")
+	}
+	return name, nil
 }
 
 // poolName is the flag, else the file's stem, else the command's base name.

@@ -96,6 +96,11 @@ func (c *Client) Cancel(ctx context.Context) (*Stream, error) {
 	return c.open(ctx, http.MethodPost, "/cancel", struct{}{})
 }
 
+// Upgrade asks the master to hand over to the program that is on disk now.
+func (c *Client) Upgrade(ctx context.Context) (*Stream, error) {
+	return c.open(ctx, http.MethodPost, "/upgrade", struct{}{})
+}
+
 // Stop asks for the pool to end.
 func (c *Client) Stop(ctx context.Context) (*Stream, error) {
 	return c.open(ctx, http.MethodPost, "/stop", struct{}{})

@@ -123,6 +123,8 @@ func (f *fakePool) Stop(ctx context.Context) (Ticket, error) {
 	return f.stop(ctx)
 }
 
+func (f *fakePool) Upgrade(context.Context) (Ticket, error) { return Ticket{}, ErrNotFound }
+
 func (f *fakePool) Job(ctx context.Context, r JobRequest) (Ticket, error) {
 	if f.job == nil {
 		return Ticket{}, ErrNotFound

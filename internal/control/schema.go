@@ -146,7 +146,9 @@ type ScaleRequest struct {
 
 // JobRequest is the body of POST /job.
 type JobRequest struct {
-	Job string `json:"job"` // what systemd is doing to the unit: stop, restart, …; "" for nothing
+	Fate string `json:"fate"` // what becomes of the pool: stop, or restart
+	// Workers live on until another master takes over: KillMode=process.
+	Leave bool `json:"leave"`
 }
 
 // VersionReply is the answer to GET /version.

@@ -23,6 +23,7 @@ type Server struct {
 	access  atomic.Pointer[Access]
 	http    *http.Server
 	served  chan struct{} // closed when no more connections are accepted
+	hangUp  chan struct{} // closed by HangUp
 }
 
 // changeHeader carries the number of a change at once, before its events.
@@ -39,7 +40,7 @@ func serve(s *Socket, pool Pool, access Access, version string, lim limits) (*Se
 	if err != nil {
 		return nil, err
 	}
-	sv := &Server{pool: pool, version: version, limits: lim, served: make(chan struct{})}
+	sv := &Server{pool: pool, version: version, limits: lim, served: make(chan struct{}), hangUp: make(chan struct{})}
 	sv.access.Store(&access)
 	sv.http = &http.Server{
 		Handler:           sv.routes(),
@@ -67,6 +68,11 @@ func (s *Server) Close(ctx context.Context) {
 	}
 	<-s.served
 }
+
+// HangUp ends the streams under way at once, without the ends of their
+// changes: who follows one asks the successor about it. Other answers are not
+// touched. It is called once, before Close.
+func (s *Server) HangUp() { close(s.hangUp) }
 
 // Permit changes who may do what, for connections from now on.
 func (s *Server) Permit(access Access) { s.access.Store(&access) }
@@ -121,6 +127,12 @@ func (s *Server) routes() http.Handler {
 		}
 		return s.pool.Cancel(ctx)
 	}))
+	mux.HandleFunc("POST /upgrade", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		if err := decode(body, &struct{}{}); err != nil {
+			return Ticket{}, err
+		}
+		return s.pool.Upgrade(ctx)
+	}))
 	mux.HandleFunc("POST /stop", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
 		if err := decode(body, &struct{}{}); err != nil {
 			return Ticket{}, err
@@ -128,20 +140,18 @@ func (s *Server) routes() http.Handler {
 		return s.pool.Stop(ctx)
 	}))
 	mux.HandleFunc("POST /job", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
-		var req struct {
-			Job *string `json:"job"`
-		}
+		var req JobRequest
 		if err := decode(body, &req); err != nil {
 			return Ticket{}, err
 		}
-		if req.Job == nil { // "" has a meaning: that nobody asked for the end
-			return Ticket{}, Errorf(ExitUsage, `the body of the request must give systemd's job: {"job": "restart"}`)
+		if req.Fate != "stop" && req.Fate != "restart" {
+			return Ticket{}, Errorf(ExitUsage, `the body of the request must say what becomes of the pool: {"fate": "stop"} or {"fate": "restart", "leave": true}`)
 		}
-		return s.pool.Job(ctx, JobRequest{Job: *req.Job})
+		return s.pool.Job(ctx, req)
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, ErrorReply{Exit: ExitUsage,
-			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /stop /job", r.Method, r.URL.Path)})
+			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /upgrade /stop /job", r.Method, r.URL.Path)})
 	})
 	return s.guard(mux)
 }
@@ -226,6 +236,8 @@ func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http
 				if !ok || out.Encode(e.whole()) != nil || conn.Flush() != nil {
 					return
 				}
+			case <-s.hangUp:
+				return
 			case <-r.Context().Done():
 				return
 			}

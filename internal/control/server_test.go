@@ -83,7 +83,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"unknown key", post("/reload", `{"noww":true}`), 400, `unknown field \"noww\"","exit":2`},
 		{"two values", post("/reload", `{} {}`), 400, "more than one value"},
 		{"no number", post("/scale", `{}`), 400, "must give a number"},
-		{"no job", post("/job", `{}`), 400, "must give systemd's job"},
+		{"no job", post("/job", `{}`), 400, "must say what becomes of the pool"},
 		{"no JSON", post("/stop", "now"), 400, "invalid character"},
 		{"a number of no change", "GET /changes/x HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n", 400, `not \"x\"`},
 		{"too large", post("/reload", `{"now":`+strings.Repeat(" ", 64<<10)+`true}`), 413, "larger than 65536 bytes"},

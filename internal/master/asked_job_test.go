@@ -9,9 +9,9 @@ import (
 	"fugue/internal/control"
 )
 
-func (h *harness) tell(job string) *asked {
+func (h *harness) tell(fate string) *asked {
 	h.Helper()
-	return h.follow(h.m.Job(h.ctx, control.JobRequest{Job: job}))
+	return h.ask(func(m *Master) (control.Ticket, error) { return m.Job(h.ctx, control.JobRequest{Fate: fate}) })
 }
 
 // cannotAsk is a systemd that never answers.
@@ -21,10 +21,10 @@ func cannotAsk(ctx context.Context) (string, error) { <-ctx.Done(); return "", c
 // whether the signal came before or not.
 func TestToldOfTheJob(t *testing.T) {
 	for _, c := range []struct {
-		job   string
+		fate  string
 		final bool
 		begun bool // by a TERM
-	}{{"stop", true, false}, {"restart", false, false}, {"", false, false}, {"stop", true, true}, {"restart", false, true}} {
+	}{{"stop", true, false}, {"restart", false, false}, {"stop", true, true}, {"restart", false, true}} {
 		started(t, "workers = 2", func(h *harness) {
 			h.m.opts.Unit = "web.service"
 			h.job = cannotAsk
@@ -32,7 +32,7 @@ func TestToldOfTheJob(t *testing.T) {
 			if c.begun {
 				h.signal(syscall.SIGTERM)
 			}
-			h.verdict(h.tell(c.job))
+			h.verdict(h.tell(c.fate))
 			if err := h.wait(); err != nil || time.Since(begun) >= jobTimeout {
 				t.Errorf("%+v: %v after %v", c, err, time.Since(begun))
 			}
@@ -46,7 +46,7 @@ func TestToldOfTheJob(t *testing.T) {
 // Without a unit there is no job, and nothing is stopped.
 func TestToldOfAJobWithoutAUnit(t *testing.T) {
 	started(t, "workers = 2", func(h *harness) {
-		_, err := h.m.Job(h.ctx, control.JobRequest{Job: "stop"})
+		_, err := h.m.Job(h.ctx, control.JobRequest{Fate: "stop"})
 		if exitOf(err) != control.ExitUndone {
 			t.Fatalf("%v, want exit 5", err)
 		}

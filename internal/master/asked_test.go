@@ -12,38 +12,48 @@ type asked struct {
 	number int
 	events []control.Event
 	done   chan struct{}
+	lost   bool // the last master was gone before it could be asked
 }
 
-func (h *harness) follow(t control.Ticket, err error) *asked {
+// ask asks the master of the moment for a change, and follows it.
+func (h *harness) ask(what func(*Master) (control.Ticket, error)) *asked {
+	h.Helper()
+	r := h.now()
+	t, err := what(r.m)
+	return h.follow(r, t, err)
+}
+
+func (h *harness) follow(r *reign, t control.Ticket, err error) *asked {
 	h.Helper()
 	if err != nil {
 		h.Fatalf("asked for a change: %v", err)
 	}
 	a := &asked{number: t.Change, done: make(chan struct{})}
 	h.asked = append(h.asked, a)
-	go func() {
-		defer close(a.done)
-		for e := range t.Events {
-			a.events = append(a.events, e)
-		}
-	}()
+	go h.attend(a, r, t.Events)
 	synctest.Wait()
 	return a
 }
 
 func (h *harness) reload() *asked {
 	h.Helper()
-	return h.follow(h.m.Reload(h.ctx, control.ReloadRequest{}))
+	r := h.now()
+	t, err := r.m.Reload(h.ctx, control.ReloadRequest{})
+	return h.follow(r, t, err)
 }
 
 func (h *harness) reloadNow() *asked {
 	h.Helper()
-	return h.follow(h.m.Reload(h.ctx, control.ReloadRequest{Now: true}))
+	r := h.now()
+	t, err := r.m.Reload(h.ctx, control.ReloadRequest{Now: true})
+	return h.follow(r, t, err)
 }
 
 func (h *harness) scale(n int) *asked {
 	h.Helper()
-	return h.follow(h.m.Scale(h.ctx, control.ScaleRequest{N: n}))
+	r := h.now()
+	t, err := r.m.Scale(h.ctx, control.ScaleRequest{N: n})
+	return h.follow(r, t, err)
 }
 
 // undecided checks that the change has no verdict yet.
@@ -71,6 +81,9 @@ func (h *harness) verdict(a *asked) control.Change {
 // final is the one event that ends a change.
 func (h *harness) final(a *asked) control.Change {
 	h.Helper()
+	if a.lost && exitOf(h.err) == control.ExitFailed {
+		return control.Change{} // a pool that did not start has no successor either
+	}
 	var ends []control.Change
 	for _, e := range a.events {
 		if e.Change != nil && e.Change.State == control.ChangeDone && e.Change.Number == a.number {
@@ -78,7 +91,7 @@ func (h *harness) final(a *asked) control.Change {
 		}
 	}
 	if len(ends) != 1 || a.events[len(a.events)-1].Change == nil {
-		h.Fatalf("change %d: %d final events, want one and it the last: %+v", a.number, len(ends), a.events)
+		h.Fatalf("change %d: %d final events, want one and it the last: %+v; %s", a.number, len(ends), a.events, h.tale())
 	}
 	return ends[0]
 }

@@ -28,7 +28,7 @@ type call struct {
 
 func (c call) apply(m *Master, now time.Time) {
 	c.do(m, now)
-	close(c.done)
+	m.answers = append(m.answers, c.done)
 }
 
 // ask runs do on the loop and waits for it.
@@ -101,6 +101,11 @@ func (m *Master) Scale(ctx context.Context, r control.ScaleRequest) (control.Tic
 		}
 		return m.scale(now, n), nil
 	})
+}
+
+// Upgrade implements control.Pool.
+func (m *Master) Upgrade(ctx context.Context) (control.Ticket, error) {
+	return m.ticket(ctx, func(m *Master, now time.Time) (*change, error) { return m.upgrade(now), nil })
 }
 
 // Stop implements control.Pool.

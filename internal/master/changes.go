@@ -15,6 +15,8 @@ const (
 	kindScale  = "scale"
 	kindCancel = "cancel"
 	kindStop   = "stop"
+
+	kindUpgrade = "upgrade"
 )
 
 // change is one thing asked of the pool, and those who wait for its end.
@@ -29,7 +31,8 @@ type changes struct {
 	last    int
 	list    []*change
 	running *change // a start or reload
-	waiting *change // the one reload that comes next, shared by its callers
+	upgrade *change // the one handover that comes next, shared by its callers
+	waiting *change // the one reload that comes after it, shared by its callers
 	scaling *change
 	cancels []*change // callers of cancel, until the reload has gone back
 }
@@ -58,7 +61,7 @@ func (c *changes) open(kind string, now time.Time) *change {
 }
 
 func (c *changes) find(number int) *change {
-	for _, ch := range append([]*change{c.running, c.waiting, c.scaling}, append(c.cancels, c.list...)...) {
+	for _, ch := range append([]*change{c.running, c.upgrade, c.waiting, c.scaling}, append(c.cancels, c.list...)...) {
 		if ch != nil && ch.Number == number {
 			return ch
 		}
@@ -94,12 +97,10 @@ func (c *change) tell(e control.Event) {
 	}
 }
 
-// finish ends the change and sends its callers home.
-func (c *change) finish(now time.Time, outcome string, exit int, message string, details []string) control.Event {
-	c.State, c.Outcome, c.Exit, c.Ended = control.ChangeDone, outcome, exit, now
-	c.Message, c.Details = message, details
+// farewell sends the callers of a change that has ended home.
+func (c *change) farewell() control.Event {
 	end := c.Change
-	e := control.Event{Time: now, Kind: "change", Change: &end, Text: message}
+	e := control.Event{Time: c.Ended, Kind: "change", Change: &end, Text: c.Message}
 	for _, caller := range c.callers {
 		for sent := false; !sent; {
 			select {
@@ -119,19 +120,37 @@ func (c *change) finish(now time.Time, outcome string, exit int, message string,
 	return e
 }
 
-// conclude ends a change for its callers, the log and the events.
+// conclude ends a change. Its callers, the log and the events hear of it when
+// it has been written down: a successor must not know less than they do.
 func (m *Master) conclude(now time.Time, c *change, outcome string, exit int, message string, details []string) {
 	c.forget(&m.changes)
-	m.events.publish(c.finish(now, outcome, exit, message, details))
+	c.State, c.Outcome, c.Exit, c.Ended = control.ChangeDone, outcome, exit, now
+	c.Message, c.Details = message, details
+	m.done = append(m.done, c)
+}
+
+// answer tells those who wait what has been decided and written down.
+func (m *Master) answer() {
+	for _, done := range m.answers {
+		close(done)
+	}
+	for _, c := range m.done {
+		m.tellEnd(c)
+	}
+	m.answers, m.done = nil, nil
+}
+
+func (m *Master) tellEnd(c *change) {
+	m.events.publish(c.farewell())
 	if c.Kind == kindStart && m.exit != nil {
 		return // it is what Run returns, and the caller says it
 	}
 	entry := m.log.Infof
-	if exit != 0 {
+	if c.Exit != 0 {
 		entry = m.log.Errorf
 	}
-	entry("%s %d: %s", c.Kind, c.Number, message)
-	for _, line := range details {
+	entry("%s %d: %s", c.Kind, c.Number, c.Message)
+	for _, line := range c.Details {
 		entry("%s %d: | %s", c.Kind, c.Number, line)
 	}
 }
@@ -140,6 +159,9 @@ func (m *Master) conclude(now time.Time, c *change, outcome string, exit int, me
 func (c *change) forget(all *changes) {
 	if all.running == c {
 		all.running = nil
+	}
+	if all.upgrade == c {
+		all.upgrade = nil
 	}
 	if all.waiting == c {
 		all.waiting = nil

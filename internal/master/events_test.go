@@ -77,7 +77,7 @@ func TestFollowersComeAndGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.follow(h.m.Stop(h.ctx))
+		h.ask(func(m *Master) (control.Ticket, error) { return m.Stop(h.ctx) })
 		_ = h.wait()
 		var last control.Event
 		for last = range events {

@@ -141,6 +141,7 @@ func (m *Master) obituary(w *worker, ended bool) *obituary {
 	b := &obituary{id: w.id, slot: w.slot, pid: w.process.PID(), generation: w.generation, note: w.note}
 	m.obits.add(b)
 	process := w.process
+	m.tailing++
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), tailTimeout)
 		defer cancel()
@@ -169,6 +170,7 @@ type tailed struct {
 }
 
 func (f tailed) apply(m *Master, _ time.Time) {
+	m.tailing--
 	b := m.obits.find(f.id)
 	if b == nil {
 		return

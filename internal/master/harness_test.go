@@ -27,6 +27,7 @@ type harness struct {
 	*world
 	m         *Master
 	strangers []int
+	reign     *reign
 	result    chan error
 	socketDir string
 	started   bool
@@ -35,6 +36,9 @@ type harness struct {
 	asked     []*asked
 	ctx       context.Context // of callers that wait
 	leave     context.CancelFunc
+
+	log   *logrus.Logger
+	begun time.Time
 
 	logMu sync.Mutex
 	lines []string
@@ -74,8 +78,8 @@ func newHarness(t *testing.T, file string) *harness {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	log.AddHook(h)
-	h.m = New(Options{Name: "web", Version: "1", Log: log}, w)
-	w.report = h.m.report
+	h.log, h.begun = log, time.Now()
+	h.another("")
 	t.Cleanup(h.kill) // in the bubble, after a scene that failed
 	return h
 }
@@ -102,7 +106,7 @@ func (h *harness) kill() {
 
 func (h *harness) start() {
 	h.started = true
-	go func() { h.result <- h.m.Run(context.Background(), h.strangers) }()
+	h.begin(Inheritance{Strangers: h.strangers})
 	synctest.Wait()
 }
 

@@ -12,6 +12,8 @@ import (
 	"fugue/activation"
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/handover"
+	"fugue/internal/logs"
 	"fugue/internal/notify"
 	"fugue/internal/proc"
 	"fugue/internal/ready"
@@ -33,8 +35,19 @@ type host struct {
 	former    []*notify.Inbox       // a predecessor's, of other users; Prepare's too
 	report    func(fact)
 	owns      func(pid int, lineage []int) bool
+	pool      control.Pool
 	socket    *control.Socket
 	server    *control.Server
+	permitted control.Access
+	signals   *proc.Signals
+	unwatch   context.CancelFunc
+	slots     *handover.Slots
+
+	stopped    chan struct{}     // an inbox is not read any more, and all that was has been heard
+	leaving    *departure        // nil: not on the way to an exec
+	kept       map[int]logs.Kept // output that crossed the exec
+	guard      *handover.Guard   // of the exec that this image comes from
+	handedOver bool
 }
 
 func (h *host) close() {
@@ -59,20 +72,6 @@ func (h *host) findStrangers() ([]int, error) {
 	}
 	return proc.Strangers(os.Getpid())
 }
-
-// Adopt implements World.
-func (h *host) Adopt(pid int, exited func()) (Process, error) {
-	child, err := proc.Adopt(pid, exited)
-	if err != nil {
-		return nil, err
-	}
-	return &adopted{child}, nil
-}
-
-// adopted is a process of a predecessor: its output goes where that sent it.
-type adopted struct{ *proc.Child }
-
-func (*adopted) Tail(context.Context, bool) []string { return nil }
 
 // Watch implements World.
 func (h *host) Watch(ctx context.Context, pid int, sockets map[uint64]bool, found func(), note func(string)) {
@@ -119,11 +118,8 @@ func (h *host) Complaints() []string {
 	return []string{fmt.Sprintf("systemd did not take %d messages: %v", lost.Count, lost.Last)}
 }
 
-// Job implements World.
-func (h *host) Job(ctx context.Context) (string, error) {
-	answer, err := systemd.Job(ctx, h.unit)
-	return answer.Job, err
-}
+// Fate implements World.
+func (h *host) Fate(ctx context.Context) (systemd.Fate, error) { return systemd.FateOf(ctx, h.unit) }
 
 // inbox is the notify socket for workers of one user; each user has its own,
 // because no other may write to it. The group is nothing to it: a second one
@@ -136,16 +132,11 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 	if inbox := h.inboxes[uid]; inbox != nil {
 		return inbox, nil
 	}
-	deliver := func(m notify.Message) { h.report(datagram{m}) }
-	name := storedInbox
-	path := h.hold.Dir() + "/notify"
-	if uid != os.Geteuid() {
-		name += "." + strconv.Itoa(uid)
-		path += "." + strconv.Itoa(uid)
-	}
+	name := inboxName(uid)
+	path := h.hold.Dir() + "/" + strings.TrimPrefix(name, "fugue.")
 	for _, in := range h.takeInherited(func(n string) bool { return n == name }) {
 		if h.inboxes[uid] == nil {
-			if inbox, err := notify.AdoptInbox(in.FD, path, deliver); err == nil {
+			if inbox, err := notify.AdoptInbox(in.FD, path, h.deliver); err == nil {
 				h.inboxes[uid] = inbox
 				continue
 			}
@@ -156,12 +147,31 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 	if inbox := h.inboxes[uid]; inbox != nil {
 		return inbox, os.Lchown(path, uid, gid)
 	}
-	inbox, err := notify.ListenInbox(path, uid, gid, deliver)
+	inbox, err := notify.ListenInbox(path, uid, gid, h.deliver)
 	if err != nil {
 		return nil, err
 	}
 	h.inboxes[uid] = inbox
 	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
+}
+
+func inboxName(uid int) string {
+	if uid == os.Geteuid() {
+		return storedInbox
+	}
+	return storedInbox + "." + strconv.Itoa(uid)
+}
+
+// deliver passes on what the inboxes hear.
+func (h *host) deliver(m notify.Message) {
+	if m.Mark == notify.Stopped {
+		select {
+		case h.stopped <- struct{}{}: // has room for one: they are stopped one by one
+		default: // it is being closed, and nobody waits for that
+		}
+		return
+	}
+	h.report(datagram{m})
 }
 
 // takeInherited takes those of such a name out of what systemd passed.
@@ -184,7 +194,7 @@ func (h *host) takeInherited(such func(name string) bool) (taken []activation.In
 func (h *host) drainInboxes() {
 	for _, in := range h.takeInherited(func(n string) bool { return strings.HasPrefix(n, storedInbox) }) {
 		path := h.hold.Dir() + "/" + strings.TrimPrefix(in.Name, "fugue.")
-		if inbox, err := notify.AdoptInbox(in.FD, path, func(m notify.Message) { h.report(datagram{m}) }); err == nil {
+		if inbox, err := notify.AdoptInbox(in.FD, path, h.deliver); err == nil {
 			h.former = append(h.former, inbox)
 		} else {
 			_ = unix.Close(in.FD)
@@ -203,7 +213,10 @@ func (h *host) Configure(cfg *config.Config) {
 		h.settings.Log.Warnf("change who may use the control socket: %v", err)
 		return
 	}
-	h.server.Permit(h.access(cfg))
+	h.permitted = h.access(cfg)
+	if h.server != nil { // else its turn comes after the exec that did not take place
+		h.server.Permit(h.permitted)
+	}
 }
 
 // access is who may talk to the master.

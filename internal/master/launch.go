@@ -29,6 +29,7 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	plan.Args, plan.Env = rel.Command(release.Vars{
 		Worker: l.Slot, Generation: int(l.Generation), NotifySocket: l.Inbox,
 	})
+	plan.Held = true
 	plan.ListenPID = len(l.Sockets.Listeners()) > 0
 	name := h.name + "/" + strconv.Itoa(l.Slot)
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
@@ -39,7 +40,7 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 		if err != nil {
 			return nil, err
 		}
-		return &journaled{Child: child, identifier: name, since: started}, nil
+		return &journaled{Child: child, memo: Memo{Start: child.StartTime(), Identifier: name, Since: started}}, nil
 	}
 	relay, err := logs.New(os.Stdout, name)
 	if err != nil {
@@ -51,12 +52,16 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 			return nil, err
 		}
 	}
+	pipes, err := relay.Pipes()
+	if err != nil {
+		return nil, err
+	}
 	spec.Stdout, spec.Stderr = relay.Worker()
 	child, err := proc.Start(spec, launched, exited)
 	if err != nil {
 		return nil, err
 	}
-	return &relayed{Child: child, relay: relay}, nil
+	return &relayed{Child: child, relay: relay, memo: Memo{Start: child.StartTime(), Identifier: name, Pipes: pipes}}, nil
 }
 
 // planOf is what every process of a release has in common.
@@ -71,22 +76,28 @@ func planOf(rel *release.Release) launch.Plan {
 	return plan
 }
 
-// journaled is a worker that writes to the journal by itself.
+// journaled is a worker that writes to the journal by itself, or a process of
+// a predecessor, whose output goes where that sent it.
 type journaled struct {
 	*proc.Child
-	identifier string
-	since      time.Time
+	memo Memo
 }
+
+// Memo implements Process.
+func (p *journaled) Memo() Memo { return p.memo }
 
 // tailLines is how many last lines of a worker a verdict shows.
 const tailLines = 10
 
 // Tail implements Process.
 func (p *journaled) Tail(ctx context.Context, _ bool) []string {
+	if p.memo.Identifier == "" {
+		return nil
+	}
 	// Not by the unit's invocation: of a worker that dies at once journald
 	// cannot find that out any more.
 	lines, err := logs.JournalTail(ctx, logs.JournalQuery{
-		PID: p.PID(), Identifier: p.identifier, Since: p.since, N: tailLines,
+		PID: p.PID(), Identifier: p.memo.Identifier, Since: p.memo.Since, N: tailLines,
 	})
 	if err != nil {
 		return []string{err.Error()}
@@ -98,7 +109,11 @@ func (p *journaled) Tail(ctx context.Context, _ bool) []string {
 type relayed struct {
 	*proc.Child
 	relay *logs.Relay
+	memo  Memo
 }
+
+// Memo implements Process.
+func (p *relayed) Memo() Memo { return p.memo }
 
 // Tail implements Process.
 func (p *relayed) Tail(ctx context.Context, ended bool) []string {

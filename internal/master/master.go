@@ -30,6 +30,7 @@ type Options struct {
 	// Watchdog is how often systemd wants to hear from us (WATCHDOG_USEC of
 	// sd_watchdog_enabled(3)); 0: never.
 	Watchdog time.Duration
+	Clock    Clock // nil: nothing is written down for a successor
 }
 
 // fact is something that happened. Applying it changes what the master
@@ -58,9 +59,11 @@ type Master struct {
 	sockets *activation.Set
 
 	spawns    []pool.Action // workers still to be started, a few in each turn
+	held      []*worker     // processes that run nothing yet
+	signals   []pool.Action // stops and kills that are decided
 	workers   map[pool.ID]*worker
 	strangers map[int]*stranger
-	slots     map[int]*slot
+	slots     map[int]*slotPast
 	obits     obituaries
 
 	wanted     int  // workers asked for by the file or a scale
@@ -73,8 +76,18 @@ type Master struct {
 
 	changes   changes
 	preparing *preparation // the job that reads the file, binds and checks
+	handing   *handing     // the handover under way; nil: none
+	tailing   int          // jobs that look for a worker's last lines
 	ending    *ending      // nil: not stopping
 	exit      error        // what Run returns
+
+	scribe       *scribe    // nil: nothing is written down
+	unsaved      string     // why the state could not be written
+	exec         *savedExec // during the exec itself
+	afterRestart bool       // the reload under way is the second half of a restart
+	unusable     string     // why what a predecessor wrote down was of no use
+	done         []*change  // concluded, and nobody has been told
+	answers      []chan struct{}
 
 	events    hub
 	published published
@@ -107,7 +120,7 @@ func New(opts Options, world World) *Master {
 		generations: map[pool.Generation]*generation{},
 		workers:     map[pool.ID]*worker{},
 		strangers:   map[int]*stranger{},
-		slots:       map[int]*slot{},
+		slots:       map[int]*slotPast{},
 		events:      hub{},
 	}
 }
@@ -121,13 +134,21 @@ func (m *Master) report(f fact) {
 	}
 }
 
-// Run starts the pool and serves until it is stopped. strangers are the
-// processes that a predecessor left in the unit's cgroup.
-func (m *Master) Run(ctx context.Context, strangers []int) error {
+// Run starts the pool, or goes on with what it inherits, and serves until it
+// is stopped.
+func (m *Master) Run(ctx context.Context, in Inheritance) error {
 	defer close(m.ended)
 	m.upSince = time.Now()
-	m.adoptStrangers(strangers)
-	m.begin(m.changes.open(kindStart, m.upSince))
+	if m.opts.Clock != nil {
+		m.scribe = newScribe(m.header(), newDial(m.opts.Clock))
+	}
+	m.unusable = in.Unusable
+	m.adoptStrangers(in.Strangers)
+	if in.State != nil {
+		m.restore(m.upSince, in)
+	} else {
+		m.begin(m.changes.open(kindStart, m.upSince))
+	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -146,6 +167,10 @@ func (m *Master) Run(ctx context.Context, strangers []int) error {
 			ctx = context.Background()
 		}
 	}
+}
+
+func (m *Master) header() header {
+	return header{Major: stateMajor, Minor: stateMinor, Program: m.opts.Version, Pool: m.opts.Name, Boot: bootID()}
 }
 
 // arm sets the one timer. With nothing to wait for it is stopped: an idle

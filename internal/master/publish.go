@@ -39,7 +39,7 @@ func (m *Master) publish(now time.Time) {
 	m.publishAvailable(now)
 	m.publishProgress(now)
 	m.publishDeadline(now)
-	if m.changes.running == nil && !m.everReady && m.enoughReady() {
+	if c := m.changes.running; (c == nil || c.Kind == kindUpgrade) && !m.everReady && m.enoughReady() {
 		m.announceReady() // a start that was cancelled has come up after all
 	}
 	if line := logs.OneLine(m.line(state, reason)); line != p.line {

@@ -84,7 +84,7 @@ func TestCancelCannotComeTooEarly(t *testing.T) {
 		h.deploy("v2", good)
 		a := h.reload()
 		h.pass(time.Second)
-		c := h.follow(h.m.Cancel(h.ctx))
+		c := h.ask(func(m *Master) (control.Ticket, error) { return m.Cancel(h.ctx) })
 		h.expect(a, control.OutcomeCancelled, control.ExitUndone)
 		h.expect(c, control.OutcomeOK, 0, "generation 1 serves")
 		h.pass(time.Minute)
@@ -100,7 +100,7 @@ func TestCancel(t *testing.T) {
 		h.deploy("v2", manner{ready: 3 * time.Second, drain: time.Second})
 		a := h.reload()
 		h.pass(9 * time.Second) // the canary is available, others roll
-		c, again := h.follow(h.m.Cancel(h.ctx)), h.follow(h.m.Cancel(h.ctx))
+		c, again := h.ask(func(m *Master) (control.Ticket, error) { return m.Cancel(h.ctx) }), h.ask(func(m *Master) (control.Ticket, error) { return m.Cancel(h.ctx) })
 		h.state(control.StateReloading)
 		h.expect(a, control.OutcomeCancelled, control.ExitUndone, "reload cancelled; generation 1 serves")
 		h.expect(c, control.OutcomeOK, 0, "generation 1 serves")
@@ -201,7 +201,7 @@ func TestNoWait(t *testing.T) {
 			h.mentions(err.Error(), "a reload is under way (change 2)")
 		}
 		h.expect(a, control.OutcomeOK, 0)
-		h.expect(h.follow(h.m.Reload(h.ctx, control.ReloadRequest{NoWait: true})), control.OutcomeOK, 0)
+		h.expect(h.ask(func(m *Master) (control.Ticket, error) { return m.Reload(h.ctx, control.ReloadRequest{NoWait: true}) }), control.OutcomeOK, 0)
 	})
 }
 

@@ -42,6 +42,7 @@ type dice struct {
 	*rand.Rand
 	*harness
 	deployed int
+	ending   bool // it has been told to stop
 }
 
 func random(t *testing.T, seed uint64) {
@@ -131,7 +132,7 @@ func (d *dice) something() {
 		return
 	default:
 	}
-	switch d.IntN(16) {
+	switch d.IntN(17) {
 	case 0, 1, 2:
 		d.deployed++
 		how := good
@@ -142,13 +143,17 @@ func (d *dice) something() {
 		if d.IntN(3) == 0 {
 			h.write(d.config())
 		}
-		d.ask(h.m.Reload(h.ctx, control.ReloadRequest{Now: d.IntN(3) == 0, NoWait: d.IntN(4) == 0}))
+		d.ask(func(m *Master) (control.Ticket, error) {
+			return m.Reload(h.ctx, control.ReloadRequest{Now: d.IntN(3) == 0, NoWait: d.IntN(4) == 0})
+		})
 	case 3:
-		d.ask(h.m.Scale(h.ctx, control.ScaleRequest{N: d.IntN(7)}))
+		d.ask(func(m *Master) (control.Ticket, error) { return m.Scale(h.ctx, control.ScaleRequest{N: d.IntN(7)}) })
 	case 4:
-		d.ask(h.m.Scale(h.ctx, control.ScaleRequest{N: d.IntN(5) - 2, Relative: true}))
+		d.ask(func(m *Master) (control.Ticket, error) {
+			return m.Scale(h.ctx, control.ScaleRequest{N: d.IntN(5) - 2, Relative: true})
+		})
 	case 5:
-		d.ask(h.m.Cancel(h.ctx))
+		d.ask(func(m *Master) (control.Ticket, error) { return m.Cancel(h.ctx) })
 	case 6:
 		h.signal(pickOne(d, syscall.SIGHUP, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH, syscall.SIGUSR1))
 	case 7, 8:
@@ -175,15 +180,27 @@ func (d *dice) something() {
 		h.listen(pickOne(d, nil, []string{"a"}, []string{"a", "b"}, []string{"c"})...)
 	case 13:
 		_, _ = h.m.Status(h.ctx)
+	case 14:
+		if d.ending {
+			return // the next one would know of no stop
+		}
+		h.kill9()
+		if h.over {
+			return
+		}
+		h.pass(pickOne(d, 0, d.span()))
+		h.succeed(false)
+		h.pass(0) // who waits for a verdict finds the new master
 	default:
 		h.pass(d.span())
 	}
 }
 
 // ask follows a change, if it was not refused.
-func (d *dice) ask(t control.Ticket, err error) {
-	if err == nil {
-		d.follow(t, nil)
+func (d *dice) ask(what func(*Master) (control.Ticket, error)) {
+	r := d.now()
+	if t, err := what(r.m); err == nil {
+		d.follow(r, t, nil)
 	}
 }
 
@@ -239,6 +256,7 @@ func (d *dice) end() {
 	if h.over {
 		return
 	}
+	d.ending = true
 	h.signal(pickOne(d, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT))
 	for range d.IntN(3) {
 		d.something()

@@ -127,7 +127,12 @@ func (m *Master) closeRollout(now time.Time) {
 	case reload.Done:
 		old := m.sockets
 		m.current, m.leftovers, m.stuck, m.sockets = to, nil, "", g.sockets
-		m.commit(g.candidate)
+		if g.candidate != nil {
+			m.commit(g.candidate)
+		} else {
+			m.sockets = old
+			m.narrow(g)
+		}
 		m.world.Configure(g.config)
 		m.rollout = nil
 		for _, s := range m.slots {
@@ -140,7 +145,11 @@ func (m *Master) closeRollout(now time.Time) {
 		if !ready {
 			return
 		}
-		m.abort(g.candidate)
+		if g.candidate != nil {
+			m.abort(g.candidate)
+		} else {
+			m.narrow(m.generations[m.current])
+		}
 		m.share()
 		m.pool.SetMaxDraining(m.generations[m.current].config.Stop.MaxDraining)
 		m.rollout = nil
@@ -155,7 +164,7 @@ func (m *Master) closeRollout(now time.Time) {
 		if !ready || !readyToo {
 			return
 		}
-		m.keepBoth(g.candidate)
+		m.keepBoth(g)
 		m.leftovers = append(m.leftovers, to)
 		m.rollout = nil
 		if m.changes.scaling != nil {
@@ -179,12 +188,18 @@ func (m *Master) serving() string {
 // endReload concludes a reload, and those who asked for its cancelling, and
 // lets the one that waited begin.
 func (m *Master) endReload(now time.Time, c *change, outcome string, exit int, message string, details []string) {
+	if m.afterRestart && outcome != control.OutcomeOK {
+		m.stuck = "the restart did not bring the new release: " + message
+	} else if m.afterRestart {
+		m.stuck = ""
+	}
+	m.afterRestart = false
 	if m.everReady || outcome == control.OutcomeOK {
 		m.announceReady()
 	}
 	m.conclude(now, c, outcome, exit, message, details)
 	m.endCancels(now, outcome)
-	m.nextReload(now)
+	m.nextChange(now)
 }
 
 func (m *Master) endCancels(now time.Time, outcome string) {
@@ -201,10 +216,20 @@ func (m *Master) endCancels(now time.Time, outcome string) {
 	m.changes.cancels = nil
 }
 
-// nextReload begins the reload that waited, if one did.
-func (m *Master) nextReload(now time.Time) {
+// nextChange begins what waited: a handover before a reload, which is then
+// the new program's.
+func (m *Master) nextChange(now time.Time) {
+	if m.changes.running != nil || m.ending != nil {
+		return
+	}
+	if c := m.changes.upgrade; c != nil {
+		m.changes.upgrade = nil
+		c.Started = now
+		m.beginUpgrade(c)
+		return
+	}
 	c := m.changes.waiting
-	if c == nil || m.changes.running != nil || m.ending != nil {
+	if c == nil {
 		return
 	}
 	m.changes.waiting = nil
@@ -242,7 +267,11 @@ func (m *Master) commit(c *activation.Candidate) {
 
 // keepBoth keeps what a rollout bound and what it was to close: workers of
 // both its generations live on, and the next release may want either.
-func (m *Master) keepBoth(c *activation.Candidate) {
+func (m *Master) keepBoth(g *generation) {
+	c := g.candidate
+	if c == nil {
+		return // a predecessor's: both are held already
+	}
 	both, err := activation.Restore(append(c.Set().Listeners(), c.Removed()...))
 	if err != nil {
 		m.log.Errorf("keep the sockets of both releases: %v", err)

@@ -14,8 +14,12 @@ func TestScale(t *testing.T) {
 			t.Errorf("it took %v, want until all are ready: %v", took, good.ready)
 		}
 		h.serve(1, 5)
-		h.expect(h.follow(h.m.Scale(h.ctx, control.ScaleRequest{N: -2, Relative: true})), control.OutcomeOK, 0, "3 workers")
-		h.expect(h.follow(h.m.Scale(h.ctx, control.ScaleRequest{N: 1, Relative: true})), control.OutcomeOK, 0, "4 workers")
+		h.expect(h.ask(func(m *Master) (control.Ticket, error) {
+			return m.Scale(h.ctx, control.ScaleRequest{N: -2, Relative: true})
+		}), control.OutcomeOK, 0, "3 workers")
+		h.expect(h.ask(func(m *Master) (control.Ticket, error) {
+			return m.Scale(h.ctx, control.ScaleRequest{N: 1, Relative: true})
+		}), control.OutcomeOK, 0, "4 workers")
 		h.pass(time.Second)
 		h.serve(1, 4)
 		h.expect(h.scale(4), control.OutcomeOK, 0)

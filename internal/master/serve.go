@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -13,6 +15,7 @@ import (
 	"fugue/activation"
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/handover"
 	"fugue/internal/notify"
 	"fugue/internal/proc"
 )
@@ -20,7 +23,10 @@ import (
 // Settings are what a person or a unit file starts a master with.
 type Settings struct {
 	// Load reads the configuration, files and flags; again at each reload.
-	Load    func() (*config.Config, error)
+	Load func() (*config.Config, error)
+	// Name is what the pool is called even where the file cannot be read; nil:
+	// nothing then.
+	Name    func() (string, error)
 	Version string
 	Log     *logrus.Logger
 	// Up is called once when the control socket answers; nil is fine.
@@ -37,33 +43,69 @@ const (
 // born with Signals blocked (proc.EnsureBlocked). Everything that a user can
 // have got wrong is found before anything is bound or started.
 func Serve(ctx context.Context, s Settings) error {
-	cfg, err := s.Load()
+	role, err := handover.FromEnv(os.LookupEnv, os.Unsetenv)
+	switch {
+	case err != nil:
+		return err
+	case role.Kind == handover.Rehearsal:
+		return rehearse(s, role.State)
+	case role.Kind == handover.Resumption:
+		return resume(ctx, s, role)
+	}
+	cfg, broken := s.Load()
+	name := ""
+	switch {
+	case broken == nil:
+		name = cfg.Name
+	case s.Name == nil:
+		return broken
+	default:
+		if name, err = s.Name(); err != nil {
+			return broken
+		}
+	}
+	dir, err := control.Dir(os.Getenv, os.Geteuid(), name)
+	if err != nil {
+		return errors.Join(broken, err)
+	}
+	inherited, err := activation.FromEnv(os.LookupEnv, os.Getpid())
 	if err != nil {
 		return err
 	}
-	dir, err := control.Dir(os.Getenv, os.Geteuid(), cfg.Name)
-	if err != nil {
-		return err
+	if broken != nil && !wroteState(dir, inherited) {
+		return broken // there is nothing that could run without the file
 	}
 	hold, err := control.Lock(dir)
 	if err != nil {
 		return err
 	}
 	defer hold.Release()
-	h, err := newHost(s, hold, cfg)
+	h, err := newHost(s, hold, name, inherited)
 	if err != nil {
 		return err
 	}
 	defer h.close()
-	return h.serve(ctx, cfg)
+	in, err := h.inherit()
+	if err != nil {
+		return err
+	}
+	if in.State == nil && broken != nil {
+		return broken
+	}
+	return h.serve(ctx, in, cfg)
 }
 
-func newHost(s Settings, hold *control.Hold, cfg *config.Config) (*host, error) {
-	systemd, err := notify.FromEnv(os.Getenv)
-	if err != nil {
-		return nil, err
+// wroteState reports whether a predecessor wrote something down.
+func wroteState(dir string, inherited []activation.Inherited) bool {
+	if slices.ContainsFunc(inherited, func(in activation.Inherited) bool { return in.Name == storedState }) {
+		return true
 	}
-	inherited, err := activation.FromEnv(os.LookupEnv, os.Getpid())
+	_, err := os.Lstat(filepath.Join(dir, stateFile))
+	return err == nil
+}
+
+func newHost(s Settings, hold *control.Hold, name string, inherited []activation.Inherited) (*host, error) {
+	systemd, err := notify.FromEnv(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -72,60 +114,97 @@ func newHost(s Settings, hold *control.Hold, cfg *config.Config) (*host, error) 
 		return nil, fmt.Errorf("find our cgroup: %w", err)
 	}
 	return &host{
-		settings: s, name: cfg.Name, hold: hold, systemd: systemd, inherited: inherited,
+		settings: s, name: name, hold: hold, systemd: systemd, inherited: inherited,
 		unit:    unitOf(os.Getenv, os.Getpid(), string(cgroup)),
-		journal: ownJournal(os.Getenv), inboxes: map[int]*notify.Inbox{},
+		journal: ownJournal(os.Getenv), inboxes: map[int]*notify.Inbox{}, stopped: make(chan struct{}, 1),
 	}, nil
 }
 
-func (h *host) serve(ctx context.Context, cfg *config.Config) error {
-	strangers, err := h.findStrangers()
-	if err != nil {
-		h.settings.Log.Warnf("%v; what a predecessor left there is not ended", err)
+// serve runs the pool: that of the file, or the one that is inherited.
+func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) error {
+	if in.State != nil {
+		cfg = in.State.config()
 	}
-	h.strangers = strangers
+	if err := h.openState(); err != nil {
+		return err
+	}
 	m := New(Options{
-		Name: cfg.Name, Version: h.settings.Version, Unit: h.unit,
-		Log: h.settings.Log, Watchdog: watchdogOf(os.Getenv, os.Getpid()),
+		Name: h.name, Version: h.settings.Version, Unit: h.unit, Log: h.settings.Log,
+		Watchdog: watchdogOf(os.Getenv, os.Getpid()), Clock: monotonic,
 	}, h)
-	h.report, h.owns = m.report, m.OwnsProcess
+	h.report, h.owns, h.pool = m.report, m.OwnsProcess, m
+	var err error
 	if h.socket, err = h.openControl(cfg); err != nil {
 		return err
 	}
-	if h.server, err = control.Serve(h.socket, m, h.access(cfg), h.settings.Version); err != nil {
+	if in.State != nil {
+		for _, g := range in.State.Generations { // its workers write there
+			if _, err := h.inbox(g.Release.UID, g.Release.GID); err != nil {
+				return err
+			}
+		}
+	}
+	h.permitted = h.access(cfg)
+	if h.server, err = control.Serve(h.socket, m, h.permitted, h.settings.Version); err != nil {
 		return err
 	}
-	signals, err := watchSignals(m)
-	if err != nil {
+	if err := h.watch(); err != nil {
 		return err
 	}
-	defer signals.Close()
+	if h.handedOver {
+		if err := h.guard.Release(); err != nil {
+			h.settings.Log.Warnf("end the guard: %v", err)
+		}
+	}
+	defer func() {
+		h.unwatch()
+		h.signals.Close()
+	}()
 	if h.settings.Up != nil {
 		h.settings.Up(cfg)
 	}
-	err = m.Run(ctx, strangers)
+	err = m.Run(ctx, in)
 	h.farewell(m)
 	return err
 }
 
-// watchSignals makes a fact of signals that are pending; the loop takes them
-// itself, so that one is never taken and then lost with the image.
-func watchSignals(m *Master) (*proc.Signals, error) {
+// config is that of the generation that serves.
+func (s *saved) config() *config.Config {
+	for _, g := range s.Generations {
+		if g.Number == s.Master.Current {
+			return g.Config
+		}
+	}
+	return nil // decode has seen to that
+}
+
+// monotonic is CLOCK_MONOTONIC of clock_gettime(2).
+func monotonic() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail
+	return time.Duration(ts.Nano())
+}
+
+// watch makes a fact of signals that are pending; the loop takes them itself,
+// so that one is never taken and then lost with the image.
+func (h *host) watch() error {
 	signals, err := proc.WatchSignals(Signals())
 	if err != nil {
-		return nil, err
+		return err
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	h.signals, h.unwatch = signals, stop
 	go func() {
 		for {
 			select {
 			case <-signals.Pending():
-				m.report(pending{signals.Take})
-			case <-m.ended:
+				h.report(pending{signals.Take})
+			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	return signals, nil
+	return nil
 }
 
 // openControl takes up the control socket that the store kept, or makes one.
@@ -161,8 +240,13 @@ const farewellTime = time.Second
 func (h *host) farewell(m *Master) {
 	ctx, cancel := context.WithTimeout(context.Background(), farewellTime)
 	defer cancel()
+	h.server.HangUp() // who still waits asks the successor
 	h.server.Close(ctx)
 	successor := h.unit != "" && !m.finalStop()
+	if !successor {
+		_ = os.Remove(filepath.Join(h.hold.Dir(), stateFile))
+		h.Unstore(storedState)
+	}
 	h.socket.Close(!successor)
 	// A time of its own: a client that hangs has used up the other.
 	last, cancel := context.WithTimeout(context.Background(), farewellTime)

@@ -24,7 +24,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 			if a.Verb == pool.Spawn {
 				m.spawns = append(m.spawns, a)
 			} else if !m.unqueue(now, a) {
-				m.signal(a)
+				m.signals = append(m.signals, a)
 			}
 		}
 		if m.starting() && slices.ContainsFunc(acts, func(a pool.Action) bool { return a.Verb == pool.Spawn }) {
@@ -39,7 +39,11 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 		wake = now
 	}
 	m.bringOut()
+	m.save()
+	m.act()
+	m.answer()
 	m.publish(now)
+	m.handOver(now)
 	for _, t := range []time.Time{m.rolloutWake(), m.endStrangers(now), m.closeWake(now), m.beat(now)} {
 		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
 			wake = t
@@ -85,7 +89,7 @@ func (m *Master) targets() map[pool.Generation]int {
 }
 
 func (m *Master) rolloutWake() time.Time {
-	if m.rollout == nil {
+	if m.rollout == nil || m.ending != nil {
 		return time.Time{}
 	}
 	return m.rollout.Wake()
@@ -216,7 +220,7 @@ func (m *Master) endStart(now time.Time, outcome string, exit int, message strin
 		m.announceReady()
 	}
 	m.conclude(now, m.changes.running, outcome, exit, message, details)
-	m.nextReload(now)
+	m.nextChange(now)
 }
 
 // endScale ends a scale when its number of workers is there, or one of them

@@ -37,7 +37,8 @@ func (m *Master) signalled(now time.Time, f proc.Signal) {
 		case m.ending == nil: // a shell passes on what the kernel said already
 			m.stop(now, "the terminal is gone", true)
 		}
-	case syscall.SIGUSR2:
+	case syscall.SIGUSR2: // the whole app: the program itself, then its release
+		m.upgrade(now)
 		m.reload(now, false)
 	case syscall.SIGUSR1:
 		m.log.Info("USR1: there are no log files to open again")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/systemd"
 	"time"
 )
 
@@ -45,7 +46,8 @@ type ending struct {
 	change   *change
 	began    time.Time
 	asking   context.CancelFunc // of the question to systemd
-	decided  bool               // it is known what is to become of the sockets
+	decided  bool               // it is known what is to become of workers and sockets
+	leave    bool               // to a successor, all of them
 	closeOwn bool               // this is a stop and no restart: new connections are to be refused
 	closeAt  time.Time
 	closed   bool
@@ -74,7 +76,6 @@ func (m *Master) stop(now time.Time, why string, final bool) *change {
 	c := m.changes.open(kindStop, now)
 	m.ending = &ending{change: c, began: now, asking: func() {}}
 	m.world.Tell("STOPPING=1")
-	m.abandonChanges(now, "the pool is being stopped")
 	if final || m.opts.Unit == "" {
 		m.decide(now, true)
 		return c
@@ -83,8 +84,8 @@ func (m *Master) stop(now time.Time, why string, final bool) *change {
 	m.ending.asking = cancel
 	go func() {
 		defer cancel()
-		job, err := m.world.Job(ctx)
-		m.report(jobKnown{job, err})
+		fate, err := m.world.Fate(ctx)
+		m.report(fateKnown{fate, err})
 	}()
 	return c
 }
@@ -97,35 +98,40 @@ func (m *Master) abandonChanges(now time.Time, message string) {
 	if m.preparing != nil {
 		m.preparing.cancel()
 	}
-	for _, c := range append([]*change{m.changes.running, m.changes.waiting, m.changes.scaling}, m.changes.cancels...) {
+	for _, c := range append([]*change{m.changes.running, m.changes.upgrade, m.changes.waiting, m.changes.scaling}, m.changes.cancels...) {
 		if c != nil {
 			m.conclude(now, c, control.OutcomeCancelled, control.ExitUndone, message, nil)
 		}
 	}
 	m.changes.cancels = nil
 	if m.rollout != nil {
-		m.keepBoth(m.generations[m.rollout.To()].candidate)
+		m.keepBoth(m.generations[m.rollout.To()])
 		m.rollout = nil
 	}
 }
 
-// jobKnown: systemd has said what it is doing to us.
-type jobKnown struct {
-	job string
-	err error
+// fateKnown: systemd has said what it is doing to us.
+type fateKnown struct {
+	fate systemd.Fate
+	err  error
 }
 
-func (f jobKnown) apply(m *Master, now time.Time) {
+func (f fateKnown) apply(m *Master, now time.Time) {
 	if m.ending == nil || m.ending.decided {
 		return
 	}
 	switch {
 	case f.err != nil:
-		m.log.Warnf("ask systemd whether this is a stop or a restart: %v; the sockets stay open to the end", f.err)
-	case f.job != "stop":
-		m.log.Infof("the unit's job is %q: the sockets stay open for the successor", f.job)
+		m.log.Warnf("ask systemd whether this is a stop or a restart: %v; it is taken for a stop, and the sockets stay open to the end", f.err)
+	case f.fate == systemd.Left && m.scribe != nil && m.generations[m.current] != nil:
+		m.log.Info("this is a restart: workers and sockets are left to the next master")
+		m.ending.asking()
+		m.ending.decided, m.ending.leave = true, true
+		return
+	case f.fate != systemd.Stopped:
+		m.log.Info("this is a restart: the sockets stay open for the next master")
 	}
-	m.decide(now, f.err == nil && f.job == "stop")
+	m.decide(now, f.err == nil && f.fate == systemd.Stopped)
 }
 
 // decide lets the workers go.
@@ -135,6 +141,7 @@ func (m *Master) decide(now time.Time, closeOwn bool) {
 		return
 	}
 	e.asking()
+	m.abandonChanges(now, "the pool is being stopped")
 	e.decided, e.closeOwn, e.closeAt = true, closeOwn, now
 	var longest time.Duration
 	for g, gen := range m.generations {
@@ -153,7 +160,7 @@ func (m *Master) decide(now time.Time, closeOwn bool) {
 // systemd's.
 func (m *Master) steerEnd(now time.Time) {
 	e := m.ending
-	if !e.decided {
+	if !e.decided || e.leave {
 		return
 	}
 	for g := range m.generations {
@@ -191,6 +198,10 @@ func (m *Master) closeWake(now time.Time) time.Time {
 // home.
 func (m *Master) over() bool {
 	e := m.ending
+	if e != nil && e.leave {
+		m.events.close()
+		return true
+	}
 	if e == nil || !e.decided || len(m.workers) > 0 || m.strangersToEnd() > 0 {
 		return false
 	}
@@ -204,8 +215,18 @@ func (m *Master) over() bool {
 	if e.change != nil {
 		m.conclude(now, e.change, control.OutcomeOK, control.ExitOK, "stopped", nil)
 	}
+	m.save()
+	m.answer()
 	m.events.close()
 	return true
+}
+
+// leaving reports that a successor is to have everything and to read the file
+// anew; isEnded that nothing is to be taken over.
+func (m *Master) leaving() bool { return m.ending != nil && m.ending.leave }
+
+func (m *Master) isEnded() bool {
+	return m.ending != nil && m.ending.decided && !m.ending.leave
 }
 
 // finalStop reports that the pool was stopped for good and not for a

@@ -84,7 +84,7 @@ func TestSecondSignal(t *testing.T) {
 func TestNotTwice(t *testing.T) {
 	for name, again := range map[string]func(h *harness){
 		"terminal": func(h *harness) { h.signalFrom(syscall.SIGHUP, false) },
-		"control":  func(h *harness) { h.follow(h.m.Stop(h.ctx)) },
+		"control":  func(h *harness) { h.ask(func(m *Master) (control.Ticket, error) { return m.Stop(h.ctx) }) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			started(t, "workers = 1", func(h *harness) {
@@ -103,7 +103,7 @@ func TestNotTwice(t *testing.T) {
 
 func TestStopOnTheControlSocket(t *testing.T) {
 	started(t, "workers = 2", func(h *harness) {
-		h.expect(h.follow(h.m.Stop(h.ctx)), control.OutcomeOK, 0, "stopped")
+		h.expect(h.ask(func(m *Master) (control.Ticket, error) { return m.Stop(h.ctx) }), control.OutcomeOK, 0, "stopped")
 		if err := h.wait(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
@@ -131,7 +131,7 @@ func TestStopDuringChanges(t *testing.T) {
 				if prepare > 0 {
 					h.verdict(scaling)
 				}
-				c := h.follow(h.m.Cancel(h.ctx))
+				c := h.ask(func(m *Master) (control.Ticket, error) { return m.Cancel(h.ctx) })
 				h.m.report(call{func(m *Master, now time.Time) { m.stop(now, "both at once", true) }, make(chan struct{})})
 				for _, a := range []*asked{running, waiting} {
 					h.expect(a, control.OutcomeCancelled, control.ExitUndone)
@@ -267,7 +267,7 @@ func TestContext(t *testing.T) {
 	play(t, "workers = 2", func(h *harness) {
 		ctx, cancel := context.WithCancel(context.Background())
 		h.started = true
-		go func() { h.result <- h.m.Run(ctx, nil) }()
+		go func() { h.result <- h.m.Run(ctx, Inheritance{}) }()
 		h.pass(10 * time.Second)
 		cancel()
 		if err := h.wait(); err != nil {

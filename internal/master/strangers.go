@@ -17,7 +17,7 @@ type stranger struct {
 
 func (m *Master) adoptStrangers(pids []int) {
 	for _, pid := range pids {
-		process, err := m.world.Adopt(pid, func() { m.report(strangerGone{pid}) })
+		process, err := m.world.Adopt(pid, Memo{}, func() { m.report(strangerGone{pid}) })
 		if err != nil {
 			m.log.Debugf("watch process %d of a predecessor: %v", pid, err)
 			continue

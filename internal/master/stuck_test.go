@@ -130,7 +130,7 @@ func TestCancelStuck(t *testing.T) {
 		})
 		a := h.reload()
 		h.pass(5 * time.Second)
-		c := h.follow(h.m.Cancel(h.ctx))
+		c := h.ask(func(m *Master) (control.Ticket, error) { return m.Cancel(h.ctx) })
 		h.expect(a, control.OutcomeStuck, control.ExitFailed)
 		h.expect(c, control.OutcomeFailed, control.ExitFailed, "going back to generation 1 failed too")
 	})

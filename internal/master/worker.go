@@ -19,8 +19,10 @@ type worker struct {
 	slot        int
 	generation  pool.Generation
 	process     Process
+	memo        Memo
 	stopLooking context.CancelFunc
 	began       bool // its command runs
+	sent        bool // its stop signal is out
 	launchErr   error
 	gaveUp      bool   // said STOPPING=1 before it was available
 	note        string // what looking for readiness saw last
@@ -30,16 +32,16 @@ type worker struct {
 	lateWord    bool // READY=1 came well after the look had found it ready
 }
 
-// slot is what is remembered of a slot over its workers.
-type slot struct {
+// slotPast is what is remembered of a slot over its workers.
+type slotPast struct {
 	restarts int
 	lastExit string
 }
 
-func (m *Master) slot(n int) *slot {
+func (m *Master) slot(n int) *slotPast {
 	s, ok := m.slots[n]
 	if !ok {
-		s = &slot{}
+		s = &slotPast{}
 		m.slots[n] = s
 	}
 	return s
@@ -60,8 +62,9 @@ func (m *Master) spawn(now time.Time, a pool.Action) bool {
 		m.log.Errorf("worker %d of generation %d could not be started: %v", a.Slot, a.Generation, err)
 		return false
 	}
-	w.process = process
+	w.process, w.memo = process, process.Memo()
 	m.workers[a.ID] = w
+	m.held = append(m.held, w)
 	m.pool.Spawned(a.ID, process.PID())
 	return true
 }
@@ -111,9 +114,27 @@ func (m *Master) signal(a pool.Action) {
 	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
 	m.log.Infof("stopping worker %d (pid %d) of generation %d: %s", w.slot, pid, w.generation, a.Why)
 	m.events.publish(event("stopping", w, a.Why.String()))
+	w.sent = true
 	if err := w.process.Signal(sig); err != nil {
 		m.log.Errorf("send %v to worker %d (pid %d): %v", sig, w.slot, pid, err)
 	}
+}
+
+// act does what was decided, once it is written down: the processes that were
+// made run their command, and signals go out.
+func (m *Master) act() {
+	for _, w := range m.held {
+		w.process.Proceed()
+	}
+	m.held = nil
+	if len(m.signals) == 0 {
+		return
+	}
+	for _, a := range m.signals {
+		m.signal(a)
+	}
+	m.signals = nil
+	m.save() // who knows that a signal went out does not send it again
 }
 
 // clean reports whether an exit status is a good end. For a stop that was

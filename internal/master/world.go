@@ -8,6 +8,7 @@ import (
 	"fugue/internal/config"
 	"fugue/internal/proc"
 	"fugue/internal/release"
+	"fugue/internal/systemd"
 	"fugue/pool"
 )
 
@@ -19,12 +20,14 @@ type World interface {
 	// release and runs its check. Beside the loop. On an error nothing has
 	// changed.
 	Prepare(ctx context.Context, current *activation.Set) (*Prepared, error)
-	// Start begins a worker's process. launched is called once, with nil
+	// Start makes a worker's process, which waits for its Proceed: a master
+	// that dies in between leaves nothing behind. launched is called once, with nil
 	// when its command runs; exited once, after launched, when it has ended
 	// and nothing of its process group is left.
 	Start(l Launch, launched func(error), exited func()) (Process, error)
-	// Adopt watches a process that is not ours.
-	Adopt(pid int, exited func()) (Process, error)
+	// Adopt takes up a process that this image did not start. With a memo it
+	// must be the one that the memo is of.
+	Adopt(pid int, memo Memo, exited func()) (Process, error)
 	// Watch looks until the worker waits on one of the sockets, or ctx ends.
 	// It returns at once.
 	Watch(ctx context.Context, pid int, sockets map[uint64]bool, found func(), note func(string))
@@ -38,9 +41,25 @@ type World interface {
 	Configure(c *config.Config)
 	// Complaints are what the outside could not do as it should, for status.
 	Complaints() []string
-	// Job is the job that systemd has for our unit now: "stop", "restart",
-	// or empty. Beside the loop.
-	Job(ctx context.Context) (string, error)
+	// Fate is what systemd is doing to our unit. Beside the loop.
+	Fate(ctx context.Context) (systemd.Fate, error)
+
+	// Save writes the state where a successor finds it.
+	Save(state []byte) error
+	// Rehearse lets the program now on disk read the state. Beside the loop.
+	Rehearse(ctx context.Context, state []byte) error
+	// Depart stops hearing callers and workers: what they say from now on
+	// waits for the next image. Beside the loop.
+	Depart(ctx context.Context)
+	// Signals takes the last signals; after it they wait, too.
+	Signals() []proc.Signal
+	// Pass is what crosses the exec, for these processes and sockets.
+	Pass(processes []Process, held *activation.Set) (*savedExec, error)
+	// Exec replaces this image by the program now on disk. It returns only if
+	// that fails.
+	Exec() error
+	// Return takes back Depart, Signals and Pass.
+	Return()
 }
 
 // Prepared is a release that has been shown to be startable.
@@ -64,6 +83,10 @@ type Launch struct {
 // Process is one child, or one that was adopted.
 type Process interface {
 	PID() int
+	// Memo is what a successor needs to find the process again.
+	Memo() Memo
+	// Proceed lets a process that was started run its command.
+	Proceed()
 	Signal(sig syscall.Signal) error
 	KillGroup() error
 	// Reap collects the exit status; only after exited was called.

@@ -2,7 +2,9 @@ package master
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 	"fugue/internal/notify"
 	"fugue/internal/proc"
 	"fugue/internal/release"
+	"fugue/internal/systemd"
 )
 
 // manner is how the workers of a release behave.
@@ -59,7 +62,19 @@ type world struct {
 	processes map[int]*process
 	born      int // processes ever
 	told      []telling
+	saved     []byte // the state
+	saves     int
+	saveErr   error
+	rehearsal error
+	late      []proc.Signal // come at the last moment before the exec
+	execErr   error
+	executed  func() // by an exec
+	execs     int
+	returns   int
+	leave     bool          // a restart leaves the workers to the successor
+	dead      chan struct{} // closed with the master that lives
 	stored    map[string]int
+	opened    []activation.Listener // ever
 	prepared  int
 }
 
@@ -72,6 +87,7 @@ type telling struct {
 func (w *world) Prepare(ctx context.Context, current *activation.Set) (*Prepared, error) {
 	w.mu.Lock()
 	w.prepared++
+	dead := w.dead
 	file, path, delay, refusal, specs, deaf := w.file, w.release, w.prepare, w.refusal, w.specs, w.deafPrep
 	w.mu.Unlock()
 	if deaf {
@@ -80,6 +96,7 @@ func (w *world) Prepare(ctx context.Context, current *activation.Set) (*Prepared
 	if delay > 0 {
 		select {
 		case <-time.After(delay):
+		case <-dead:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("run the check: %w", ctx.Err())
 		}
@@ -91,10 +108,18 @@ func (w *world) Prepare(ctx context.Context, current *activation.Set) (*Prepared
 	if refusal != nil {
 		return nil, refusal
 	}
+	select {
+	case <-dead: // with its master: there is nothing that could bind any more
+		return nil, errors.New("dead")
+	default:
+	}
 	candidate, err := activation.Prepare(current, specs, nil, nil)
 	if err != nil {
 		return nil, err
 	}
+	w.mu.Lock()
+	w.opened = append(w.opened, candidate.Added()...)
+	w.mu.Unlock()
 	return &Prepared{Config: cfg, Release: &release.Release{Path: path}, Candidate: candidate, Inbox: "/run/inbox"}, nil
 }
 
@@ -132,14 +157,27 @@ func (w *world) Start(l Launch, launched func(error), exited func()) (Process, e
 	return p, nil
 }
 
-func (w *world) Adopt(pid int, exited func()) (Process, error) {
+func (w *world) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p := w.processes[pid]; p != nil && (memo == Memo{} || memo == p.Memo()) {
+		again := *p // with the same life, seen by another master
+		go func() {
+			<-p.ended
+			again.how = p.how
+			exited()
+		}()
+		return &again, nil
+	}
+	if memo != (Memo{}) {
+		return nil, proc.ErrGone
+	}
 	how, ok := w.manners[fmt.Sprint("stranger ", pid)]
 	if !ok {
 		return nil, proc.ErrGone
 	}
 	p := w.process(pid, how)
+	p.Proceed()
 	go p.live(func(error) {}, exited)
 	return p, nil
 }
@@ -147,7 +185,7 @@ func (w *world) Adopt(pid int, exited func()) (Process, error) {
 func (w *world) process(pid int, how manner) *process {
 	p := &process{
 		world: w, manner: how, pid: pid, ended: make(chan struct{}), listens: make(chan struct{}),
-		signals: make(chan syscall.Signal, 16), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
+		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
 	}
 	w.processes[pid] = p
 	w.born++
@@ -156,7 +194,7 @@ func (w *world) process(pid int, how manner) *process {
 
 func (w *world) Watch(ctx context.Context, pid int, _ map[uint64]bool, found func(), note func(string)) {
 	w.mu.Lock()
-	p := w.processes[pid]
+	p, dead := w.processes[pid], w.dead
 	w.mu.Unlock()
 	if p == nil {
 		return
@@ -168,6 +206,7 @@ func (w *world) Watch(ctx context.Context, pid int, _ map[uint64]bool, found fun
 		select {
 		case <-p.listens:
 			found()
+		case <-dead:
 		case <-ctx.Done():
 		}
 	}()
@@ -195,7 +234,49 @@ func (w *world) Configure(*config.Config) {}
 
 func (w *world) Complaints() []string { return nil }
 
-func (w *world) Job(ctx context.Context) (string, error) { return w.job(ctx) }
+// Fate is read off the job; who leaves its workers says so with leave.
+func (w *world) Fate(ctx context.Context) (systemd.Fate, error) {
+	job, err := w.job(ctx)
+	switch {
+	case job == "stop":
+		return systemd.Stopped, err
+	case w.leave:
+		return systemd.Left, err
+	}
+	return systemd.Replaced, err
+}
+
+func (w *world) Save(state []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.saves++
+	w.saved = state
+	return w.saveErr
+}
+
+func (w *world) Rehearse(_ context.Context, state []byte) error {
+	_, err := decode(state, "web")
+	return errors.Join(err, w.rehearsal)
+}
+
+func (w *world) Depart(context.Context) {}
+
+func (w *world) Signals() []proc.Signal { return w.late }
+
+func (w *world) Pass([]Process, *activation.Set) (*savedExec, error) { return &savedExec{}, nil }
+
+// Exec ends the master's goroutine where it stands, as an exec does.
+func (w *world) Exec() error {
+	if w.execErr != nil {
+		return w.execErr
+	}
+	w.execs++
+	w.executed()
+	runtime.Goexit()
+	return nil
+}
+
+func (w *world) Return() { w.returns++ }
 
 // process is a worker, or what a predecessor left.
 type process struct {
@@ -204,13 +285,15 @@ type process struct {
 	pid              int
 	slot, generation int
 
-	signals chan syscall.Signal
-	kills   chan struct{}
-	dies    chan proc.Exit // by a hand from outside
-	listens chan struct{}
-	ended   chan struct{}
-	how     proc.Exit // after ended
-	stops   int       // signals that it got
+	proceeds chan struct{} // closed: it may run its command
+	orphaned chan struct{} // closed: its master is gone
+	signals  chan syscall.Signal
+	kills    chan struct{}
+	dies     chan proc.Exit // by a hand from outside
+	listens  chan struct{}
+	ended    chan struct{}
+	how      proc.Exit // after ended
+	stops    int       // signals that it got
 }
 
 // live is the life of the process.
@@ -224,6 +307,11 @@ func (p *process) live(launched func(error), exited func()) {
 }
 
 func (p *process) course(launched func(error)) proc.Exit {
+	select {
+	case <-p.proceeds:
+	case <-p.orphaned: // nobody is left who could let it
+		return proc.Exit{Code: 127}
+	}
 	launched(p.launch)
 	if p.launch != nil {
 		return proc.Exit{Code: 127}
@@ -272,6 +360,10 @@ func (p *process) say(from int, lines ...string) {
 }
 
 func (p *process) PID() int { return p.pid }
+
+func (p *process) Memo() Memo { return Memo{Start: uint64(p.pid)} }
+
+func (p *process) Proceed() { close(p.proceeds) }
 
 func (p *process) Signal(sig syscall.Signal) error {
 	p.signals <- sig

@@ -125,3 +125,38 @@ func transient(err error) bool {
 	}
 	return false
 }
+
+// Fate is what becomes of a unit's main process and of the others that it
+// started.
+type Fate int
+
+// The fates.
+const (
+	Stopped  Fate = iota // nobody comes after the main process
+	Replaced             // another comes, and systemd ends the rest in between
+	Left                 // another comes, and finds the rest alive
+)
+
+// FateOf asks what systemd is doing to a unit whose main process has been told
+// to end. Without a job, when it was a hand, a limit or the watchdog that told
+// it, Restart= decides.
+func FateOf(ctx context.Context, unit string) (Fate, error) {
+	answer, err := Job(ctx, unit)
+	if err != nil {
+		return Stopped, err
+	}
+	switch answer.Job {
+	case "restart", "start":
+	case "":
+		if again, err := Restarts(ctx, unit); err != nil || !again {
+			return Stopped, err
+		}
+	default:
+		return Stopped, nil
+	}
+	mode, err := property[string](ctx, unit, "KillMode")
+	if err != nil || mode != "process" && mode != "none" {
+		return Replaced, err
+	}
+	return Left, nil
+}

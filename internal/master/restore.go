@@ -1,0 +1,191 @@
+package master
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"fugue/activation"
+	"fugue/internal/control"
+	"fugue/internal/proc"
+	"fugue/pool"
+	"fugue/reload"
+)
+
+// Inheritance is what a master finds at its start.
+type Inheritance struct {
+	State    *saved // nil: nothing to go on from
+	Handover bool   // State is of this very process: nobody has died
+	// Sockets are those of the generations in State, Held all there are.
+	Sockets map[pool.Generation]*activation.Set
+	Held    *activation.Set
+	// Strangers are processes that a predecessor left and nobody knows.
+	Strangers []int
+	// Unusable says why what a predecessor wrote down was of no use.
+	Unusable string
+}
+
+// errDied is why a rollout turns back whose master is gone: a death never
+// deploys.
+var errDied = errors.New("the master died during the rollout, and another took over")
+
+// restore goes on from where a predecessor was. It adopts the workers that
+// live and books those that do not.
+func (m *Master) restore(now time.Time, in Inheritance) {
+	s, d := in.State, m.scribe.dial
+	m.restorePool(in, d)
+	h := s.Master
+	m.current, m.last, m.leftovers = h.Current, h.Last, h.Leftovers
+	m.wanted, m.fileWanted, m.paused = h.Wanted, h.FileWanted, h.Paused
+	m.stuck, m.scaleBase, m.dropped = h.Stuck, h.ScaleBase, h.Dropped
+	m.sockets = in.Held
+	for _, slot := range h.Slots {
+		*m.slot(slot.Slot) = slotPast{slot.Restarts, slot.LastExit}
+	}
+	m.changes.restore(h)
+	for _, w := range s.Workers {
+		m.readopt(now, w)
+	}
+	if r := h.Rollout; r != nil {
+		m.rollout = reload.Restore(r.snapshot(d), rolloutLimits(m.generations[r.To].config))
+	}
+	m.published.available = m.availableNow()
+	g := m.generations[m.current]
+	m.world.Configure(g.config)
+	if in.Handover {
+		m.everReady = h.Ready
+		m.arrived(now)
+		return
+	}
+	m.log.Warnf("took over from a master that is gone: %s of generation %d, %d of them ready", count(len(m.workers), "worker"), m.current, m.pool.Total().Ready)
+	m.afterDeath(now, h.Leaving)
+}
+
+func (m *Master) restorePool(in Inheritance, d dial) {
+	h := in.State.Master
+	table := pool.Snapshot{MaxDraining: h.MaxDraining, LastID: h.LastID}
+	for _, g := range in.State.Generations {
+		gen := &generation{config: g.Config, release: g.Release, sockets: in.Sockets[g.Number], inodes: map[uint64]bool{}, inbox: g.Inbox}
+		for _, l := range gen.sockets.Listeners() {
+			gen.inodes[l.Inode] = true
+		}
+		m.generations[g.Number] = gen
+	}
+	for _, t := range h.Table {
+		if gen := m.generations[t.Generation]; gen != nil {
+			gen.before, gen.asked = t.Before, t.Asked
+		}
+		table.Generations = append(table.Generations, pool.GenerationRow{
+			Generation: t.Generation, Limits: t.Limits, Target: t.Target, Failures: t.Failures,
+			Streak: t.Streak, FailedAt: d.time(t.FailedAt),
+		})
+	}
+	for _, w := range in.State.Workers {
+		table.Workers = append(table.Workers, pool.WorkerRow{
+			ID: w.ID, Slot: w.Slot, Generation: w.Generation, PID: w.PID, State: stateOf[w.State], Why: w.Why,
+			Born: d.time(w.Born), Since: d.time(w.Since), ReadyBy: d.time(w.ReadyBy), SignalAt: d.time(w.SignalAt), KillAt: d.time(w.KillAt),
+			Signalled: w.Signalled, Killed: w.Killed, Judged: w.Judged,
+		})
+	}
+	m.pool = pool.Restore(table)
+}
+
+// readopt takes up one worker again, and does what a predecessor may have
+// been about to do to it.
+func (m *Master) readopt(now time.Time, s savedWorker) {
+	w := &worker{
+		id: s.ID, slot: s.Slot, generation: s.Generation, memo: s.Memo, began: true, stopLooking: func() {},
+		sent: s.Sent, gaveUp: s.GaveUp, status: s.Status, readyBy: s.Word, seenAt: m.scribe.dial.time(s.SeenAt), lateWord: s.LateWord,
+	}
+	process, err := m.world.Adopt(s.PID, s.Memo, func() { m.report(exited{s.ID}) })
+	if err != nil {
+		m.missed(now, w, s.PID, err)
+		return
+	}
+	w.process = process
+	m.workers[s.ID] = w
+	switch row, _ := m.pool.Worker(s.ID); {
+	case s.Killed:
+		m.signals = append(m.signals, pool.Action{Verb: pool.Kill, ID: s.ID, Slot: s.Slot, Generation: s.Generation, Why: s.Why})
+	case s.Signalled && !s.Sent && s.Why != pool.Itself:
+		m.signals = append(m.signals, pool.Action{Verb: pool.Stop, ID: s.ID, Slot: s.Slot, Generation: s.Generation, Why: s.Why})
+	case row.State == pool.Starting:
+		m.look(w)
+	}
+}
+
+// missed books a worker that ended while there was no master.
+func (m *Master) missed(now time.Time, w *worker, pid int, why error) {
+	row, _ := m.pool.Worker(w.id)
+	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
+	fate := m.pool.Exited(now, w.id, clean(proc.Exit{Unknown: true}, row.State == pool.Stopping, sig))
+	m.events.publish(control.Event{Kind: "exited", Slot: w.slot, PID: pid, Generation: int(w.generation), Text: "while there was no master"})
+	if fate == pool.Asked {
+		m.log.Infof("worker %d (pid %d) of generation %d stopped while there was no master", w.slot, pid, w.generation)
+		return
+	}
+	m.log.Warnf("worker %d (pid %d) of generation %d ended while there was no master: %v", w.slot, pid, w.generation, why)
+	m.slot(w.slot).restarts++
+	m.slot(w.slot).lastExit = "ended while there was no master"
+}
+
+// afterDeath brings to an end what only the predecessor could have gone on
+// with. leaving: it went on purpose, for us to read the file anew.
+func (m *Master) afterDeath(now time.Time, leaving bool) {
+	running := m.changes.running
+	switch {
+	case m.rollout != nil:
+		if !m.rollout.Left(m.pool) {
+			m.rollout.Cancel(errDied)
+		}
+	case running != nil && running.Kind == kindReload:
+		m.changes.running = nil
+		m.conclude(now, running, control.OutcomeUndone, control.ExitUndone, "reload undone: the master died before anything was touched; "+m.serving(), nil)
+		m.endCancels(now, control.OutcomeUndone)
+	case running != nil && running.Kind == kindUpgrade:
+		m.conclude(now, running, control.OutcomeFailed, control.ExitFailed, "upgrade failed: the master died in it, and another took over", nil)
+	}
+	for _, c := range []*change{m.changes.waiting, m.changes.upgrade} {
+		if c != nil {
+			m.conclude(now, c, control.OutcomeUndone, control.ExitUndone, c.Kind+" not begun: the master died before; ask again", nil)
+		}
+	}
+	if leaving {
+		m.afterRestart = true
+		m.reload(now, false)
+	}
+}
+
+func (m *Master) availableNow() map[pool.ID]bool {
+	seen := map[pool.ID]bool{}
+	for _, row := range m.pool.Workers() {
+		if row.State == pool.Available {
+			seen[row.ID] = true
+		}
+	}
+	return seen
+}
+
+// narrow closes every socket that a generation does not have, and gives the
+// others the options that it wants: what Commit or Abort of a Candidate does,
+// for one that a predecessor had prepared.
+func (m *Master) narrow(g *generation) {
+	var specs []activation.Spec
+	seen := map[string]bool{"": true} // one without a name is systemd's own
+	for _, l := range g.sockets.Listeners() {
+		if !seen[l.Spec.Name] {
+			seen[l.Spec.Name] = true
+			specs = append(specs, l.Spec)
+		}
+	}
+	c, err := activation.Prepare(m.sockets, specs, nil, nil)
+	if err != nil {
+		m.log.Errorf("close the sockets that are not wanted any more: %v", err)
+		return
+	}
+	for _, l := range c.Added() {
+		m.world.Store(l)
+	}
+	m.commit(c)
+	m.sockets = c.Set()
+}
