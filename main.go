@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"fugue/internal/cli"
 	"fugue/internal/handover"
@@ -12,6 +13,11 @@ import (
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
 var version = "devel"
+
+// The main goroutine, which becomes the master's loop, stays on the main thread:
+// the kernel sends a worker its death signal when the thread that forked it
+// ends, and an exec by another thread ends them all.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	// The guard and the launcher of a rehearsal are this image too.

@@ -40,6 +40,7 @@ const (
 	TimedOut             // did not end within StopTimeout
 	Crowded              // more draining workers than max_draining
 	Abandoned            // the pool is ended at once
+	Orphaned             // its master died, and it was to end with it
 )
 
 // String is the phrase that users see.
@@ -59,6 +60,8 @@ func (w Why) String() string {
 		return "too many old workers still draining"
 	case Abandoned:
 		return "stopped at once"
+	case Orphaned:
+		return "its master died"
 	}
 	return "unknown"
 }

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,40 +71,6 @@ func TestOutputIsRelayed(t *testing.T) {
 		t.Fatal(errs)
 	}
 	p.await(" | warm")
-}
-
-// Nobody succeeds a master that was killed outside systemd: its workers serve
-// on, the lock has gone with it, and who starts the pool again is told which
-// processes hold the address.
-func TestKilledMaster(t *testing.T) {
-	p := start(t)
-	workers := p.status().Workers
-	for _, w := range workers {
-		t.Cleanup(func() { _ = syscall.Kill(w.PID, syscall.SIGKILL) })
-	}
-	if err := p.run.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = p.run.Wait()
-	if code, _, errs := ask(t, p.fugue("status", "web")); code != 3 || errs != "fugue: pool web is not running\n" {
-		t.Errorf("status: exit %d\n%s", code, errs)
-	}
-	c, err := net.DialTimeout("unix", p.dir+"/web.sock", guard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(guard))
-	if _, err := c.Write([]byte("GET / HTTP/1.0\r\n\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := c.Read(make([]byte, 16)); n == 0 {
-		t.Errorf("the workers do not answer: %v", err)
-	}
-	code, _, errs := ask(t, p.fugue("run", "--name", "web", "-l", p.dir+"/web.sock", "sleep", "9"))
-	if code != 1 || !strings.Contains(errs, "testworker (pid ") {
-		t.Errorf("run: exit %d\n%s", code, errs)
-	}
 }
 
 // list, events and the shell's completion know the pool.

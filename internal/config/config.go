@@ -32,6 +32,7 @@ type Config struct {
 	SupplementaryGroups []string
 	Environment         []Variable
 	EnvironmentFiles    []EnvironmentFile
+	Orphans             Orphans
 	Listeners           []Listener // in the order of their file descriptors
 	Reload              Reload
 	Ready               Ready
@@ -102,6 +103,16 @@ func (r Reload) Unavailable(workers int) int {
 	}
 	return n
 }
+
+// Orphans is what workers do when their master dies, by SIGKILL or otherwise.
+type Orphans string
+
+// The values of orphans.
+const (
+	OrphansDefault Orphans = ""     // keep where systemd starts another master, stop elsewhere
+	OrphansKeep    Orphans = "keep" // they serve on, for another master to take over
+	OrphansStop    Orphans = "stop" // they get the stop signal from the kernel
+)
 
 // When is what makes a worker ready.
 type When string

@@ -21,6 +21,7 @@ group = "www"
 supplementary_groups = ["ssl-cert", "video"]
 environment = { RAILS_ENV = "production", "PORT" = "{port:http}" }
 environment_files = ["/etc/web/env", "-/etc/web/local", "near"]
+orphans = "stop"
 
 [listen.http]
 stream = "0.0.0.0:8080"
@@ -125,6 +126,7 @@ func TestEveryKey(t *testing.T) {
 		SupplementaryGroups: []string{"ssl-cert", "video"},
 		Environment:         []Variable{{"RAILS_ENV", Template{text: "production"}}, {"PORT", Template{text: "{port:http}"}}},
 		EnvironmentFiles:    []EnvironmentFile{{"/etc/web/env", false}, {"/etc/web/local", true}, {"/etc/fugue/near", false}},
+		Orphans:             OrphansStop,
 		Listeners: []Listener{
 			{Name: "http", Stream: "0.0.0.0:8080", Backlog: 512, ReusePort: ptr(true), KeepAlive: ptr(false), NoDelay: ptr(true),
 				DeferAccept: 5 * time.Second, FreeBind: ptr(true), BindIPv6Only: "both", ReceiveBuffer: 65536, SendBuffer: 4096, NonBlocking: ptr(true)},

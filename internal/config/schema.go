@@ -84,6 +84,7 @@ func (d *decoder) schema() schema {
 		"supplementary_groups": d.list(&c.SupplementaryGroups),
 		"environment":          d.environment(),
 		"environment_files":    d.environmentFiles(),
+		"orphans":              d.oneOf((*string)(&c.Orphans), string(OrphansKeep), string(OrphansStop)),
 		"listen":               {each: d.listener},
 		"reload": table(map[string]schema{
 			"max_surge":       d.amount(&c.Reload.MaxSurge),

@@ -24,6 +24,7 @@ func (p *Plan) Encode() []byte {
 	e.optional(p.OOMScoreAdj)
 	e.bool(p.NoNewPrivs)
 	e.bool(p.Held)
+	e.int(p.DeathSignal)
 	e.int(p.UID)
 	e.int(p.GID)
 	e.bool(p.Groups != nil)
@@ -59,6 +60,7 @@ func decode(b []byte) (*Plan, bool) {
 	p.OOMScoreAdj = d.optional()
 	p.NoNewPrivs = d.bool()
 	p.Held = d.bool()
+	p.DeathSignal = d.int()
 	p.UID = d.int()
 	p.GID = d.int()
 	if d.bool() {

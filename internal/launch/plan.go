@@ -53,6 +53,11 @@ type Plan struct {
 	// has not written down.
 	Held bool
 
+	// DeathSignal is sent by the kernel when the thread ends that started the
+	// process, PR_SET_PDEATHSIG of prctl(2): so that must be the master's main
+	// thread. 0: none.
+	DeathSignal int
+
 	// Journal gives the worker journal streams of its own instead of the
 	// standard output and error that it was started with.
 	Journal *Journal

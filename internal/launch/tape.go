@@ -16,6 +16,7 @@ type call struct {
 }
 
 const (
+	prSetPdeathsig  = 1
 	prSetNoNewPrivs = 38
 	signals         = 64 // the kernel's _NSIG on amd64 and arm64
 	sigsetBytes     = signals / 8
@@ -64,6 +65,9 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 	if p.Dir != "" {
 		t = append(t, call{step: "change directory to " + p.Dir, nr: syscall.SYS_CHDIR,
 			a: uintptr(unsafe.Pointer(dir)), keep: unsafe.Pointer(dir)})
+	}
+	if p.DeathSignal != 0 { // after the identity, whose change forgets it
+		t = append(t, call{step: "ask for a signal at the master's death", nr: syscall.SYS_PRCTL, a: prSetPdeathsig, b: uintptr(p.DeathSignal)})
 	}
 	if p.Held { // at the end of the other side's life this reads nothing, and the report fails
 		word := unsafe.Pointer(&[1]byte{})

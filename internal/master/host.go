@@ -118,6 +118,9 @@ func (h *host) Complaints() []string {
 	return []string{fmt.Sprintf("systemd did not take %d messages: %v", lost.Count, lost.Last)}
 }
 
+// Orphaned implements World.
+func (h *host) Orphaned(c *config.Config) bool { return h.orphans(c) == config.OrphansStop }
+
 // Fate implements World.
 func (h *host) Fate(ctx context.Context) (systemd.Fate, error) { return systemd.FateOf(ctx, h.unit) }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fugue/internal/config"
 	"fugue/internal/launch"
 	"fugue/internal/logs"
 	"fugue/internal/proc"
@@ -30,6 +31,9 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 		Worker: l.Slot, Generation: int(l.Generation), NotifySocket: l.Inbox,
 	})
 	plan.Held = true
+	if h.orphans(l.Config) == config.OrphansStop {
+		plan.DeathSignal = l.Config.Stop.Signal
+	}
 	plan.ListenPID = len(l.Sockets.Listeners()) > 0
 	name := h.name + "/" + strconv.Itoa(l.Slot)
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
@@ -62,6 +66,17 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 		return nil, err
 	}
 	return &relayed{Child: child, relay: relay, memo: Memo{Start: child.StartTime(), Identifier: name, Pipes: pipes}}, nil
+}
+
+// orphans is what workers of a configuration do when this master dies.
+func (h *host) orphans(cfg *config.Config) config.Orphans {
+	switch {
+	case cfg.Orphans != config.OrphansDefault:
+		return cfg.Orphans
+	case h.unit != "":
+		return config.OrphansKeep
+	}
+	return config.OrphansStop
 }
 
 // planOf is what every process of a release has in common.

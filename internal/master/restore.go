@@ -87,7 +87,27 @@ func (m *Master) restorePool(in Inheritance, d dial) {
 			Signalled: w.Signalled, Killed: w.Killed, Judged: w.Judged,
 		})
 	}
+	if !in.Handover {
+		m.orphan(table.Workers)
+	}
 	m.pool = pool.Restore(table)
+}
+
+// orphan marks the workers that the kernel has told to stop when their master
+// died.
+func (m *Master) orphan(rows []pool.WorkerRow) {
+	for i := range rows {
+		w := &rows[i]
+		cfg := m.generations[w.Generation].config
+		if w.State == pool.Stopping || !m.world.Orphaned(cfg) {
+			continue
+		}
+		w.State, w.Why, w.Since, w.Judged = pool.Stopping, pool.Orphaned, m.upSince, true
+		w.Signalled, w.SignalAt = true, m.upSince
+		if t := finite(cfg.Stop.Timeout); t > 0 {
+			w.KillAt = m.upSince.Add(t)
+		}
+	}
 }
 
 // readopt takes up one worker again, and does what a predecessor may have
@@ -107,7 +127,7 @@ func (m *Master) readopt(now time.Time, s savedWorker) {
 	switch row, _ := m.pool.Worker(s.ID); {
 	case s.Killed:
 		m.signals = append(m.signals, pool.Action{Verb: pool.Kill, ID: s.ID, Slot: s.Slot, Generation: s.Generation, Why: s.Why})
-	case s.Signalled && !s.Sent && s.Why != pool.Itself:
+	case s.Signalled && !s.Sent && s.Why != pool.Itself && row.Why != pool.Orphaned:
 		m.signals = append(m.signals, pool.Action{Verb: pool.Stop, ID: s.ID, Slot: s.Slot, Generation: s.Generation, Why: s.Why})
 	case row.State == pool.Starting:
 		m.look(w)

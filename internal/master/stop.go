@@ -123,7 +123,7 @@ func (f fateKnown) apply(m *Master, now time.Time) {
 	switch {
 	case f.err != nil:
 		m.log.Warnf("ask systemd whether this is a stop or a restart: %v; it is taken for a stop, and the sockets stay open to the end", f.err)
-	case f.fate == systemd.Left && m.scribe != nil && m.generations[m.current] != nil:
+	case f.fate == systemd.Left && m.canLeave():
 		m.log.Info("this is a restart: workers and sockets are left to the next master")
 		m.ending.asking()
 		m.ending.decided, m.ending.leave = true, true
@@ -132,6 +132,13 @@ func (f fateKnown) apply(m *Master, now time.Time) {
 		m.log.Info("this is a restart: the sockets stay open for the next master")
 	}
 	m.decide(now, f.err == nil && f.fate == systemd.Stopped)
+}
+
+// canLeave reports that the workers outlive us, and that a successor will know
+// them.
+func (m *Master) canLeave() bool {
+	g := m.generations[m.current]
+	return m.scribe != nil && g != nil && !m.world.Orphaned(g.config)
 }
 
 // decide lets the workers go.

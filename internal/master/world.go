@@ -41,6 +41,9 @@ type World interface {
 	Configure(c *config.Config)
 	// Complaints are what the outside could not do as it should, for status.
 	Complaints() []string
+	// Orphaned reports whether the workers of a configuration end with their
+	// master.
+	Orphaned(c *config.Config) bool
 	// Fate is what systemd is doing to our unit. Beside the loop.
 	Fate(ctx context.Context) (systemd.Fate, error)
 

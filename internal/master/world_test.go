@@ -234,6 +234,8 @@ func (w *world) Configure(*config.Config) {}
 
 func (w *world) Complaints() []string { return nil }
 
+func (w *world) Orphaned(c *config.Config) bool { return c.Orphans == config.OrphansStop }
+
 // Fate is read off the job; who leaves its workers says so with leave.
 func (w *world) Fate(ctx context.Context) (systemd.Fate, error) {
 	job, err := w.job(ctx)

@@ -19,6 +19,7 @@ const (
 	fdCloexec         = 1
 	msgNosignal       = 0x4000
 	prSetName         = 15
+	prSetPdeathsig    = 1
 	prSetNoNewPrivs   = 38
 
 	statSize = 144        // the larger of the two
@@ -65,6 +66,9 @@ func (m *Machine) Make(p *launch.Plan, image, report int) (Image, error) {
 	}
 	if p.Dir != "" {
 		b.call("change directory to "+p.Dir, b.chdir, uint64(b.string(p.Dir, 0)))
+	}
+	if p.DeathSignal != 0 { // after the identity, whose change forgets it
+		b.call("ask for a signal at the master's death", b.prctl, prSetPdeathsig, uint64(p.DeathSignal))
 	}
 	if p.Held { // at the end of the other side's life this reads nothing, and the report fails
 		b.call("wait for the master", b.read, uint64(report), uint64(b.words(0)), 1)
