@@ -84,11 +84,14 @@ func (h *host) Tell(state string) {
 		h.settings.Log.Debugf("tell systemd %q: %v", state, err)
 	}
 	if state == notify.Ready { // a start or a reload is over
-		go func() {
-			if err := forgetProgram(); err != nil {
-				h.settings.Log.Debug(err)
-			}
-		}()
+		go h.forget()
+	}
+}
+
+// forget gives back what only a start needs of the program.
+func (h *host) forget() {
+	if err := forgetProgram(); err != nil {
+		h.settings.Log.Debug(err)
 	}
 }
 

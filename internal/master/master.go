@@ -84,7 +84,7 @@ type Master struct {
 	scribe       *scribe    // nil: nothing is written down
 	unsaved      string     // why the state could not be written
 	exec         *savedExec // during the exec itself
-	afterRestart bool       // the reload under way is the second half of a restart
+	afterRestart *change    // the reload that is the second half of a restart; nil: none
 	unusable     string     // why what a predecessor wrote down was of no use
 	done         []*change  // concluded, and nobody has been told
 	answers      []chan struct{}

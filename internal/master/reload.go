@@ -188,12 +188,12 @@ func (m *Master) serving() string {
 // endReload concludes a reload, and those who asked for its cancelling, and
 // lets the one that waited begin.
 func (m *Master) endReload(now time.Time, c *change, outcome string, exit int, message string, details []string) {
-	if m.afterRestart && outcome != control.OutcomeOK {
-		m.stuck = "the restart did not bring the new release: " + message
-	} else if m.afterRestart {
-		m.stuck = ""
+	if c == m.afterRestart {
+		m.afterRestart = nil
+		if outcome != control.OutcomeOK {
+			m.stuck = "the restart did not bring the new release: " + message
+		}
 	}
-	m.afterRestart = false
 	if m.everReady || outcome == control.OutcomeOK {
 		m.announceReady()
 	}

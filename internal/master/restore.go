@@ -171,8 +171,7 @@ func (m *Master) afterDeath(now time.Time, leaving bool) {
 		}
 	}
 	if leaving {
-		m.afterRestart = true
-		m.reload(now, false)
+		m.afterRestart = m.reload(now, false)
 	}
 }
 

@@ -135,7 +135,7 @@ func (s *scribe) master(m *Master, table pool.Snapshot) savedMaster {
 	out := savedMaster{
 		Current: m.current, Last: m.last, Leftovers: m.leftovers, Wanted: m.wanted, FileWanted: m.fileWanted,
 		Paused: m.paused, Ready: m.everReady, Stuck: m.stuck, ScaleBase: m.scaleBase,
-		Leaving: m.leaving(), Ended: m.isEnded(),
+		Leaving: m.leaving() || m.afterRestart != nil, Ended: m.isEnded(),
 		MaxDraining: table.MaxDraining, LastID: table.LastID,
 		LastChange: m.changes.last, Dropped: m.dropped,
 	}
