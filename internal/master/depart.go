@@ -27,8 +27,9 @@ type departure struct {
 	keep     []int
 }
 
-// rehearsalTime is how long the program on disk may take to read a state.
-const rehearsalTime = time.Minute
+// rehearsalTime is how long the program on disk may take to read a state and the
+// configuration. Until then every other change waits.
+const rehearsalTime = 10 * time.Second
 
 // Rehearse implements World.
 func (h *host) Rehearse(ctx context.Context, state []byte) error {

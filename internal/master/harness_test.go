@@ -124,9 +124,9 @@ func (h *harness) signalFrom(sig syscall.Signal, user bool) {
 }
 
 // with changes the world.
-func (h *harness) with(change func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func (w *world) with(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	change()
 }
 
@@ -307,6 +307,9 @@ func (h *harness) close() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.rehearsals > 0 {
+		h.Errorf("a rehearsal is left")
+	}
 	if n := len(h.processes); n > 0 {
 		h.Errorf("%d processes are left; %s", n, h.tale())
 	}

@@ -75,11 +75,12 @@ type Master struct {
 	scaleBase  int    // failures there had been when the scale under way began
 
 	changes   changes
-	preparing *preparation // the job that reads the file, binds and checks
-	handing   *handing     // the handover under way; nil: none
-	tailing   int          // jobs that look for a worker's last lines
-	ending    *ending      // nil: not stopping
-	exit      error        // what Run returns
+	preparing *preparation       // the job that reads the file, binds and checks
+	handing   *handing           // the handover under way; nil: none
+	rehearsal context.CancelFunc // of the job that lets another program read the state; nil: none runs
+	tailing   int                // jobs that look for a worker's last lines
+	ending    *ending            // nil: not stopping
+	exit      error              // what Run returns
 
 	scribe       *scribe    // nil: nothing is written down
 	unsaved      string     // why the state could not be written

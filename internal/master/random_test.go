@@ -132,7 +132,7 @@ func (d *dice) something() {
 		return
 	default:
 	}
-	switch d.IntN(17) {
+	switch d.IntN(18) {
 	case 0, 1, 2:
 		d.deployed++
 		how := good
@@ -191,6 +191,9 @@ func (d *dice) something() {
 		h.pass(pickOne(d, 0, d.span()))
 		h.succeed(false)
 		h.pass(0) // who waits for a verdict finds the new master
+	case 15:
+		h.with(func() { h.rehearsing = pickOne(d, 0, d.span()) })
+		d.ask(func(m *Master) (control.Ticket, error) { return m.Upgrade(h.ctx) })
 	default:
 		h.pass(d.span())
 	}
@@ -212,7 +215,7 @@ func (d *dice) heal() {
 		for release := range h.manners {
 			h.manners[release] = good
 		}
-		h.prepare, h.deafPrep, h.refusal = 0, false, nil
+		h.prepare, h.deafPrep, h.refusal, h.rehearsing = 0, false, nil, 0
 		h.release = "healed"
 	})
 	if _, err := h.m.Status(h.ctx); err != nil {
@@ -244,7 +247,7 @@ func (d *dice) heal() {
 	h.state(control.StateRunning)
 	h.serve(s.Generation, n)
 	h.sizes(map[string]int{"generations": 1, "workers": n, "pool": 1, "leftovers": 0})
-	if c := h.m.changes; c.running != nil || c.waiting != nil || c.scaling != nil || c.cancels != nil {
+	if c := h.m.changes; c.running != nil || c.upgrade != nil || c.waiting != nil || c.scaling != nil || c.cancels != nil {
 		h.Errorf("changes under way: %+v", c)
 	}
 }

@@ -169,13 +169,14 @@ func (c *changes) save(out savedMaster) savedMaster {
 		return ch.Number
 	}
 	seen := map[int]bool{}
-	for _, ch := range append(append([]*change{}, c.list...), append(c.cancels, c.running, c.waiting, c.scaling)...) {
+	for _, ch := range append(append([]*change{}, c.list...), append(c.cancels, c.running, c.upgrade, c.waiting, c.scaling)...) {
 		if ch != nil && !seen[ch.Number] {
 			seen[ch.Number] = true
 			out.Changes = append(out.Changes, ch.Change)
 		}
 	}
 	out.Running, out.Waiting, out.Scaling = number(c.running), number(c.waiting), number(c.scaling)
+	out.Upgrading = number(c.upgrade)
 	for _, ch := range c.cancels {
 		out.Cancels = append(out.Cancels, ch.Number)
 	}
@@ -208,6 +209,7 @@ func (c *changes) restore(in savedMaster) {
 		c.list = c.list[n-keptChanges:]
 	}
 	c.running, c.waiting, c.scaling = byNumber[in.Running], byNumber[in.Waiting], byNumber[in.Scaling]
+	c.upgrade = byNumber[in.Upgrading]
 	for _, n := range in.Cancels {
 		if ch := byNumber[n]; ch != nil && ch.State != control.ChangeDone {
 			c.cancels = append(c.cancels, ch)

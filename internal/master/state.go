@@ -86,6 +86,7 @@ type savedMaster struct {
 	Running    int              `json:"running,omitempty"`
 	Waiting    int              `json:"waiting,omitempty"`
 	Scaling    int              `json:"scaling,omitempty"`
+	Upgrading  int              `json:"upgrading,omitempty"` // waits; one that runs is in Running
 	Cancels    []int            `json:"cancels,omitempty"`
 
 	Dropped int `json:"dropped,omitempty"`

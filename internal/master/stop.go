@@ -205,6 +205,9 @@ func (m *Master) closeWake(now time.Time) time.Time {
 // home.
 func (m *Master) over() bool {
 	e := m.ending
+	if e != nil && m.rehearsal != nil && !e.atOnce {
+		return false // its process is being killed
+	}
 	if e != nil && e.leave {
 		m.events.close()
 		return true

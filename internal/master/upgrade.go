@@ -47,7 +47,9 @@ func (m *Master) beginUpgrade(c *change) {
 	}
 	m.save()
 	state := m.scribe.last
-	go func() { m.report(rehearsed{c, m.world.Rehearse(context.Background(), state)}) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	m.rehearsal = cancel
+	go func() { m.report(rehearsed{c, m.world.Rehearse(ctx, state)}) }()
 }
 
 // rehearsed: the program now on disk has read the state, or has not.
@@ -57,6 +59,8 @@ type rehearsed struct {
 }
 
 func (f rehearsed) apply(m *Master, now time.Time) {
+	m.rehearsal()
+	m.rehearsal = nil
 	if m.handing == nil || m.handing.change != f.change {
 		return
 	}
@@ -86,6 +90,9 @@ func (m *Master) handOver(now time.Time) {
 	case h == nil:
 	case m.ending != nil:
 		m.handing = nil // abandoned with all other changes
+		if m.rehearsal != nil {
+			m.rehearsal() // a process that outlives us would be nobody's
+		}
 		if h.departed {
 			m.world.Return()
 		}

@@ -69,13 +69,16 @@ type world struct {
 	late      []proc.Signal // come at the last moment before the exec
 	execErr   error
 	executed  func() // by an exec
-	execs     int
-	returns   int
-	leave     bool          // a restart leaves the workers to the successor
-	dead      chan struct{} // closed with the master that lives
-	stored    map[string]int
-	opened    []activation.Listener // ever
-	prepared  int
+
+	rehearsing time.Duration
+	rehearsals int // under way
+	execs      int
+	returns    int
+	leave      bool          // a restart leaves the workers to the successor
+	dead       chan struct{} // closed with the master that lives
+	stored     map[string]int
+	opened     []activation.Listener // ever
+	prepared   int
 }
 
 // telling is one message to systemd.
@@ -256,7 +259,18 @@ func (w *world) Save(state []byte) error {
 	return w.saveErr
 }
 
-func (w *world) Rehearse(_ context.Context, state []byte) error {
+func (w *world) Rehearse(ctx context.Context, state []byte) error {
+	w.mu.Lock()
+	long, dead := w.rehearsing, w.dead
+	w.rehearsals++
+	w.mu.Unlock()
+	defer w.with(func() { w.rehearsals-- })
+	select {
+	case <-time.After(long):
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-dead:
+	}
 	_, err := decode(state, "web")
 	return errors.Join(err, w.rehearsal)
 }
