@@ -40,7 +40,7 @@ func TestCaretakerGoesWhenAMasterComes(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
 		p := newChanged(t, sb)
 		p.deploy("-start-delay", "3s")
-		sb.Kill(sb.MainPID("web"))
+		sb.Do("systemctl", "restart", "--no-block", "web") // ready when the new release is
 		sb.WaitState("web", "start")
 		for _, c := range p.caretakers() {
 			sb.WaitGone(c)
@@ -148,10 +148,7 @@ func TestRestartOfADependency(t *testing.T) {
 					p.nothingServes(old)
 					return
 				}
-				for _, w := range old {
-					sb.WaitGone(w)
-				}
-				p.serves()
+				p.takenOver(old)
 				load.stopWithoutLoss()
 			}, e2e.WithDBus()) // systemctl clean asks on the bus
 		})

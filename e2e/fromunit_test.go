@@ -29,7 +29,7 @@ func TestMasterIsToldOfTheJob(t *testing.T) {
 		load := p.Load(httpLoad)
 		main := sb.MainPID("web")
 		sb.Do("systemctl", "restart", "web")
-		p.want("journal", sb.Journal("-u", "web", "_PID="+pid(main)), `the unit's job is "restart"`)
+		p.want("journal", sb.Journal("-u", "web", "_PID="+pid(main)), "workers and sockets are left to the next master")
 		load.AwaitMore(50)
 		load.StopWithoutLoss()
 		p.serves()
@@ -54,10 +54,8 @@ func TestNobodyToBeTold(t *testing.T) {
 		load := p.Load(httpLoad)
 		old := p.workers()
 		sb.Kill(sb.MainPID("web"))
-		for _, w := range old {
-			sb.WaitGone(w)
-		}
-		p.serves()
+		sb.WaitMessage("took over from a master that is gone", "-u", "web")
+		p.takenOver(old)
 		load.AwaitMore(50)
 		load.StopWithoutLoss()
 
