@@ -314,6 +314,9 @@ func (h *harness) close() {
 		h.Errorf("%d processes are left; %s", n, h.tale())
 	}
 	h.conversation()
+	for _, b := range h.broken {
+		h.Errorf("a promise was broken: %s; %s", b, h.tale())
+	}
 }
 
 // conversation checks what systemd was told: RELOADING=1 has its time and is

@@ -110,7 +110,10 @@ type generation struct {
 
 // numbers of workers: the wanted one, and what the file said at its last
 // reading. A scaled number lasts until the file says another.
-type numbers struct{ wanted, fileWanted int }
+type numbers struct {
+	Wanted int `json:"wanted"`
+	File   int `json:"file"`
+}
 
 // New makes a master; nothing happens before Run.
 func New(opts Options, world World) *Master {

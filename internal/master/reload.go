@@ -22,6 +22,9 @@ type preparation struct {
 // errCancelled is why a rollout turns back that somebody cancelled.
 var errCancelled = errors.New("cancelled")
 
+// isCancelled knows it by its word: a successor has no more of it.
+func isCancelled(why error) bool { return why.Error() == errCancelled.Error() }
+
 // begin starts the preparation of a start or a reload.
 func (m *Master) begin(c *change) {
 	c.State = control.ChangeRunning
@@ -154,7 +157,7 @@ func (m *Master) closeRollout(now time.Time) {
 		m.pool.SetMaxDraining(m.generations[m.current].config.Stop.MaxDraining)
 		m.rollout = nil
 		outcome, what := control.OutcomeUndone, "undone: "+why
-		if errors.Is(r.Why(), errCancelled) {
+		if isCancelled(r.Why()) {
 			outcome, what = control.OutcomeCancelled, "cancelled"
 		}
 		m.endReload(now, c, outcome, control.ExitUndone, fmt.Sprintf("reload %s; %s", what, m.serving()), details)

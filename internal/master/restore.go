@@ -1,7 +1,6 @@
 package master
 
 import (
-	"errors"
 	"syscall"
 	"time"
 
@@ -24,10 +23,6 @@ type Inheritance struct {
 	// Unusable says why what a predecessor wrote down was of no use.
 	Unusable string
 }
-
-// errDied is why a rollout turns back whose master is gone: a death never
-// deploys.
-var errDied = errors.New("the master died during the rollout, and another took over")
 
 // restore goes on from where a predecessor was. It adopts the workers that
 // live and books those that do not.
@@ -58,7 +53,7 @@ func (m *Master) restore(now time.Time, in Inheritance) {
 		return
 	}
 	m.log.Warnf("took over from a master that is gone: %s of generation %d, %d of them ready", count(len(m.workers), "worker"), m.current, m.pool.Total().Ready)
-	m.afterDeath(now, h.Leaving)
+	m.afterDeath(now, h)
 }
 
 func (m *Master) restorePool(in Inheritance, d dial) {
@@ -147,32 +142,6 @@ func (m *Master) missed(now time.Time, w *worker, pid int, why error) {
 	m.log.Warnf("worker %d (pid %d) of generation %d ended while there was no master: %v", w.slot, pid, w.generation, why)
 	m.slot(w.slot).restarts++
 	m.slot(w.slot).lastExit = "ended while there was no master"
-}
-
-// afterDeath brings to an end what only the predecessor could have gone on
-// with. leaving: it went on purpose, for us to read the file anew.
-func (m *Master) afterDeath(now time.Time, leaving bool) {
-	running := m.changes.running
-	switch {
-	case m.rollout != nil:
-		if !m.rollout.Left(m.pool) {
-			m.rollout.Cancel(errDied)
-		}
-	case running != nil && running.Kind == kindReload:
-		m.changes.running = nil
-		m.conclude(now, running, control.OutcomeUndone, control.ExitUndone, "reload undone: the master died before anything was touched; "+m.serving(), nil)
-		m.endCancels(now, control.OutcomeUndone)
-	case running != nil && running.Kind == kindUpgrade:
-		m.conclude(now, running, control.OutcomeFailed, control.ExitFailed, "upgrade failed: the master died in it, and another took over", nil)
-	}
-	for _, c := range []*change{m.changes.waiting, m.changes.upgrade} {
-		if c != nil {
-			m.conclude(now, c, control.OutcomeUndone, control.ExitUndone, c.Kind+" not begun: the master died before; ask again", nil)
-		}
-	}
-	if leaving {
-		m.afterRestart = m.reload(now, false)
-	}
 }
 
 func (m *Master) availableNow() map[pool.ID]bool {

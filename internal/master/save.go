@@ -169,7 +169,7 @@ func (c *changes) save(out savedMaster) savedMaster {
 		return ch.Number
 	}
 	seen := map[int]bool{}
-	for _, ch := range append(append([]*change{}, c.list...), append(c.cancels, c.running, c.upgrade, c.waiting, c.scaling)...) {
+	for _, ch := range append(slices.Clone(c.list), append(slices.Clone(c.cancels), c.running, c.upgrade, c.waiting, c.scaling)...) {
 		if ch != nil && !seen[ch.Number] {
 			seen[ch.Number] = true
 			out.Changes = append(out.Changes, ch.Change)

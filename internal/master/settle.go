@@ -43,7 +43,9 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 	m.act()
 	m.answer()
 	m.publish(now)
-	m.handOver(now)
+	if m.handOver(now) {
+		wake = now
+	}
 	for _, t := range []time.Time{m.rolloutWake(), m.endStrangers(now), m.closeWake(now), m.beat(now)} {
 		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
 			wake = t
@@ -132,10 +134,10 @@ func (m *Master) backToBefore(now time.Time, phase reload.Phase) reload.Phase {
 	if g.asked == g.before {
 		return phase
 	}
-	if m.wanted == g.asked.wanted { // no scale has come in between
-		m.wanted = g.before.wanted
+	if m.wanted == g.asked.Wanted { // no scale has come in between
+		m.wanted = g.before.Wanted
 	}
-	m.fileWanted, g.asked = g.before.fileWanted, g.before
+	m.fileWanted, g.asked = g.before.File, g.before
 	m.rollout.SetWant(m.wanted)
 	if phase.Over() {
 		m.share()

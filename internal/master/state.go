@@ -71,7 +71,8 @@ type savedMaster struct {
 	Stuck      string            `json:"stuck,omitempty"`
 	ScaleBase  int               `json:"scale_base,omitempty"`
 	// Leaving: the master ended for a restart, and its successor is to read
-	// the file anew; so is the next one, until that has a verdict. Ended: it was stopped, and nothing is to be taken over.
+	// the file anew; so is the next one, until that has a verdict. Ended: it
+	// was stopped, and nothing is to be taken over.
 	Leaving bool `json:"leaving,omitempty"`
 	Ended   bool `json:"ended,omitempty"`
 

@@ -124,6 +124,9 @@ func (m *Master) notes() []string {
 	if m.wanted != m.fileWanted {
 		notes = append(notes, fmt.Sprintf("scaled to %d; the configuration says %d", m.wanted, m.fileWanted))
 	}
+	if m.unsaved != "" {
+		notes = append(notes, "the state cannot be written down ("+m.unsaved+"): a successor would go on from an older one")
+	}
 	return append(notes, m.world.Complaints()...)
 }
 

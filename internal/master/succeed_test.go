@@ -49,7 +49,7 @@ type died struct{}
 
 func (died) apply(*Master, time.Time) { runtime.Goexit() }
 
-// die ends the master between two facts; its workers live on, but for those
+// kill9 ends the master between two facts; its workers live on, but for those
 // that it had not let run yet.
 func (h *harness) kill9() {
 	h.m.report(died{})
@@ -60,6 +60,11 @@ func (h *harness) kill9() {
 		h.over = true
 	default:
 	}
+	h.remains()
+}
+
+// remains are what is left of a master that has died.
+func (h *harness) remains() {
 	h.with(func() {
 		h.bury()
 		// What nobody keeps is gone with a process. Its path would stay, until it
@@ -169,6 +174,7 @@ func (h *harness) attend(a *asked, r *reign, events <-chan control.Event) {
 			h.Errorf("change %d: %v", a.number, err)
 			return
 		case c.State == control.ChangeDone:
+			h.promisesOfAnswer(&c)
 			a.events = append(a.events, control.Event{Kind: "change", Change: &c})
 			return
 		}
@@ -181,6 +187,7 @@ func (h *harness) attendOnce(a *asked, r *reign, events <-chan control.Event) bo
 	hear := func(e control.Event, ok bool) (over bool) {
 		if ok {
 			a.events = append(a.events, e)
+			h.promisesOfAnswer(e.Change)
 		}
 		return !ok && a.ended() || ok && a.ended()
 	}

@@ -83,8 +83,9 @@ func (f departed) apply(m *Master, _ time.Time) {
 }
 
 // handOver goes on with the handover as far as it can now. An exec that takes
-// place does not return.
-func (m *Master) handOver(now time.Time) {
+// place does not return; of one that does not, what it changed is still to be
+// settled, and handOver reports so.
+func (m *Master) handOver(now time.Time) (again bool) {
 	h := m.handing
 	switch {
 	case h == nil:
@@ -105,7 +106,9 @@ func (m *Master) handOver(now time.Time) {
 		}()
 	case h.departed:
 		m.goOver(now, h)
+		return true
 	}
+	return false
 }
 
 // quiet reports that nothing is half done that the next image could not take

@@ -65,6 +65,11 @@ type world struct {
 	saved     []byte // the state
 	saves     int
 	saveErr   error
+	onSave    func(stored bool) // before and after it, on the loop
+	lossy     bool              // a state was lost: no promise about what it would have had
+	broken    []string          // promises
+	floor     int               // as many workers have to be ready at every moment; 0: any
+	departs   time.Duration
 	rehearsal error
 	late      []proc.Signal // come at the last moment before the exec
 	execErr   error
@@ -165,6 +170,7 @@ func (w *world) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 	defer w.mu.Unlock()
 	if p := w.processes[pid]; p != nil && (memo == Memo{} || memo == p.Memo()) {
 		again := *p // with the same life, seen by another master
+		again.stranger = memo == Memo{}
 		go func() {
 			<-p.ended
 			again.how = p.how
@@ -180,6 +186,7 @@ func (w *world) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 		return nil, proc.ErrGone
 	}
 	p := w.process(pid, how)
+	p.stranger = true
 	p.Proceed()
 	go p.live(func(error) {}, exited)
 	return p, nil
@@ -188,7 +195,7 @@ func (w *world) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 func (w *world) process(pid int, how manner) *process {
 	p := &process{
 		world: w, manner: how, pid: pid, ended: make(chan struct{}), listens: make(chan struct{}),
-		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
+		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), told: new(int), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
 	}
 	w.processes[pid] = p
 	w.born++
@@ -252,11 +259,19 @@ func (w *world) Fate(ctx context.Context) (systemd.Fate, error) {
 }
 
 func (w *world) Save(state []byte) error {
+	if w.onSave != nil {
+		w.onSave(false)
+		defer w.onSave(true)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.saveErr != nil {
+		w.lossy = true
+		return w.saveErr
+	}
 	w.saves++
 	w.saved = state
-	return w.saveErr
+	return nil
 }
 
 func (w *world) Rehearse(ctx context.Context, state []byte) error {
@@ -275,9 +290,13 @@ func (w *world) Rehearse(ctx context.Context, state []byte) error {
 	return errors.Join(err, w.rehearsal)
 }
 
-func (w *world) Depart(context.Context) {}
+func (w *world) Depart(context.Context) { <-time.After(w.departs) }
 
-func (w *world) Signals() []proc.Signal { return w.late }
+func (w *world) Signals() []proc.Signal {
+	late := w.late
+	w.late = nil
+	return late
+}
 
 func (w *world) Pass([]Process, *activation.Set) (*savedExec, error) { return &savedExec{}, nil }
 
@@ -300,6 +319,8 @@ type process struct {
 	world            *world
 	pid              int
 	slot, generation int
+	stranger         bool // to the master that holds it
+	told             *int // how often a master sent it the stop signal
 
 	proceeds chan struct{} // closed: it may run its command
 	orphaned chan struct{} // closed: its master is gone
@@ -372,7 +393,10 @@ func (p *process) say(from int, lines ...string) {
 	if from != p.pid {
 		m.Lineage = []int{from - 1, p.pid}
 	}
-	p.world.report(datagram{m})
+	p.world.mu.Lock()
+	report := p.world.report
+	p.world.mu.Unlock()
+	report(datagram{m})
 }
 
 func (p *process) PID() int { return p.pid }
@@ -382,6 +406,7 @@ func (p *process) Memo() Memo { return Memo{Start: uint64(p.pid)} }
 func (p *process) Proceed() { close(p.proceeds) }
 
 func (p *process) Signal(sig syscall.Signal) error {
+	p.world.promisesOfSignal(p)
 	p.signals <- sig
 	return nil
 }
