@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 
 	"fugue/internal/control"
@@ -17,6 +19,9 @@ func (a *app) change(ctx context.Context, pool []string, kind string, out format
 	c, err := a.dial(pool)
 	if err != nil {
 		return err
+	}
+	if pid, err := strconv.Atoi(os.Getenv("MAINPID")); err == nil {
+		c.ForMaster(pid)
 	}
 	s, err := ask(ctx, c)
 	if ctx.Err() != nil {

@@ -25,6 +25,7 @@ type Client struct {
 	entry    Entry
 	patience time.Duration
 	http     *http.Client
+	gone     func(context.Context) error // waits for the end of a master without a successor, see ForMaster
 }
 
 func newClient(e Entry, patience time.Duration) *Client {
@@ -45,6 +46,15 @@ func newClient(e Entry, patience time.Duration) *Client {
 
 // Entry is the pool that it asks.
 func (c *Client) Entry() Entry { return c.entry }
+
+// ForMaster is for a command of the unit whose main process is pid, as in
+// ExecReload=: when that one has died systemd waits for the command before it
+// starts the next, so to wait for a successor would only keep it from coming.
+func (c *Client) ForMaster(pid int) {
+	if pid > 0 && pid == c.entry.PID {
+		c.gone = c.Gone()
+	}
+}
 
 // Status asks what there is to know.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -83,6 +93,7 @@ func (c *Client) Version(ctx context.Context) (VersionReply, error) {
 
 // Reload asks for a new generation.
 func (c *Client) Reload(ctx context.Context, r ReloadRequest) (*Stream, error) {
+	r.Unit = c.gone != nil
 	return c.open(ctx, http.MethodPost, "/reload", r)
 }
 

@@ -160,6 +160,32 @@ func TestFollowWhenThePoolIsGone(t *testing.T) {
 	}
 }
 
+// systemd starts no successor as long as a command of the unit waits for it.
+func TestFollowForAMasterThatDied(t *testing.T) {
+	pool := &fakePool{reload: func(context.Context, ReloadRequest) (Ticket, error) {
+		return Ticket{Change: 1, Events: make(chan Event)}, nil
+	}}
+	s := startPool(t, pool, Access{}, defaultLimits)
+	s.finder.Patience = time.Hour
+	c := s.client(t)
+	c.ForMaster(c.Entry().PID + 1) // another unit's
+	if c.gone != nil {
+		t.Error("it takes another's master for its own")
+	}
+	c.ForMaster(c.Entry().PID)
+	reload, err := c.Reload(context.Background(), ReloadRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reload.Close()
+	closeNow(s.server)
+	s.hold.Release()
+	_, err = c.Follow(context.Background(), reload, func(Event, []byte) {})
+	if err == nil || !strings.Contains(err.Error(), "died before change 1 had a verdict") {
+		t.Errorf("reload: %v", err)
+	}
+}
+
 func TestFollowEndsWithItsContext(t *testing.T) {
 	pool := &fakePool{reload: func(context.Context, ReloadRequest) (Ticket, error) {
 		return Ticket{Change: 1, Events: make(chan Event)}, nil

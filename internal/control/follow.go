@@ -50,6 +50,16 @@ func (s *Stream) Close() { s.body.Close() }
 func (c *Client) Follow(ctx context.Context, s *Stream, each func(Event, []byte)) (Change, error) {
 	number, ends := s.Change, s.ends
 	verdict, ok := read(s, number, each)
+	// The socket may outlive the master in systemd's hands: it connects, and
+	// nobody answers.
+	look, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if c.gone != nil && !ok {
+		go func() {
+			_ = c.gone(look)
+			cancel()
+		}()
+	}
 	for last := time.Now(); !ok; {
 		if ctx.Err() != nil {
 			return Change{}, ctx.Err()
@@ -58,12 +68,15 @@ func (c *Client) Follow(ctx context.Context, s *Stream, each func(Event, []byte)
 		if err == nil && !running && ends {
 			return Change{Number: number, Kind: "stop", State: ChangeDone, Outcome: OutcomeOK, Message: "stopped"}, nil
 		}
+		if err == nil && !running && c.gone != nil {
+			return Change{}, Errorf(ExitFailed, "the master of pool %s died before change %d had a verdict; fugue status %[1]s tells what its successor made of it", c.entry.Name, number)
+		}
 		if time.Since(last) >= c.patience {
 			return Change{}, Errorf(ExitFailed, "pool %s went away before change %d had a verdict", c.entry.Name, number)
 		}
 		if running {
 			var heard bool
-			verdict, ok, heard, err = c.resume(ctx, number, each)
+			verdict, ok, heard, err = c.resume(look, number, each)
 			if errors.Is(err, ErrNotFound) {
 				return Change{}, Errorf(ExitFailed, "pool %s no longer knows of change %d: its verdict is lost", c.entry.Name, number)
 			}

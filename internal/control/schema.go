@@ -134,8 +134,9 @@ type Progress struct {
 
 // ReloadRequest is the body of POST /reload.
 type ReloadRequest struct {
-	Now    bool `json:"now"`     // cancel the rollout that runs
-	NoWait bool `json:"no_wait"` // be refused as busy rather than wait behind a rollout that runs
+	Now    bool `json:"now"`            // cancel the rollout that runs
+	NoWait bool `json:"no_wait"`        // be refused as busy rather than wait behind a rollout that runs
+	Unit   bool `json:"unit,omitempty"` // asked in ExecReload=: systemd knows already that the unit reloads
 }
 
 // ScaleRequest is the body of POST /scale.

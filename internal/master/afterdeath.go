@@ -39,7 +39,7 @@ func (m *Master) afterDeath(now time.Time, was savedMaster) {
 		}
 	}
 	if was.Leaving {
-		m.afterRestart = m.reload(now, false)
+		m.afterRestart = m.reload(now, false, false)
 	}
 }
 

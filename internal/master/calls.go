@@ -69,7 +69,7 @@ func (m *Master) Reload(ctx context.Context, r control.ReloadRequest) (control.T
 		if running := m.changes.running; r.NoWait && !r.Now && running != nil {
 			return nil, control.Errorf(control.ExitBusy, "a %s is under way (change %d); wait for it, or ask without --no-wait", running.Kind, running.Number)
 		}
-		return m.reload(now, r.Now), nil
+		return m.reload(now, r.Now, r.Unit), nil
 	})
 }
 

@@ -23,6 +23,7 @@ const (
 type change struct {
 	control.Change
 	callers []chan control.Event
+	unit    bool          // systemd asked for it, and knows that it is under way
 	blame   *pool.Failure // what its verdict is about, while the worker's last lines are on their way
 }
 

@@ -148,8 +148,13 @@ func (m *Master) publishDeadline(now time.Time) {
 // announceReload tells systemd that a reload has begun. It is always
 // followed by announceReady: 257 would wait for ever otherwise. A pool that
 // has not come up yet has nothing to reload as far as systemd knows.
-func (m *Master) announceReload() {
-	if m.everReady {
+//
+// In a reload that systemd began itself (ExecReload=) the unit shows as
+// reloading anyway, and RELOADING=1 would do harm: 257 waits for READY=1 when
+// that command has ended, even from a master that has died meanwhile, and
+// starts no other until TimeoutStartSec= is over.
+func (m *Master) announceReload(unit bool) {
+	if m.everReady && !unit {
 		m.published.reloading = true
 		m.world.Tell(notify.Reloading())
 	}

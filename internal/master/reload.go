@@ -38,19 +38,20 @@ func (m *Master) begin(c *change) {
 		m.report(prepared{c, p, err})
 	}()
 	if c.Kind == kindReload {
-		m.announceReload()
+		m.announceReload(c.unit)
 	}
 }
 
 // reload asks for one: now, or after the change that is under way. All that
 // wait share the next one. With cancel, the reload under way is turned back
-// first.
-func (m *Master) reload(now time.Time, cancel bool) *change {
+// first. unit: systemd asks for it.
+func (m *Master) reload(now time.Time, cancel, unit bool) *change {
 	if m.ending != nil {
 		return nil
 	}
 	if m.changes.running == nil {
 		c := m.changes.open(kindReload, now)
+		c.unit = unit
 		m.begin(c)
 		return c
 	}
@@ -60,6 +61,7 @@ func (m *Master) reload(now time.Time, cancel bool) *change {
 		c.State = control.ChangeWaiting
 		m.changes.waiting = c
 	}
+	c.unit = c.unit || unit
 	if cancel {
 		m.cancel(now) // c may be running now
 	}

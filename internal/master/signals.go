@@ -33,13 +33,13 @@ func (m *Master) signalled(now time.Time, f proc.Signal) {
 	case syscall.SIGHUP:
 		switch {
 		case f.FromUser:
-			m.reload(now, false)
+			m.reload(now, false, false)
 		case m.ending == nil: // a shell passes on what the kernel said already
 			m.stop(now, "the terminal is gone", true)
 		}
 	case syscall.SIGUSR2: // the whole app: the program itself, then its release
 		m.upgrade(now)
-		m.reload(now, false)
+		m.reload(now, false, false)
 	case syscall.SIGUSR1:
 		m.log.Info("USR1: there are no log files to open again")
 	case syscall.SIGTTIN:
