@@ -37,10 +37,16 @@ func (sb *Sandbox) WaitState(unit string, states ...string) {
 // WaitShow returns when the property of the unit is value.
 func (sb *Sandbox) WaitShow(unit, property, value string) {
 	sb.t.Helper()
+	sb.WaitShowAs(unit, property, func(now string) bool { return now == value })
+}
+
+// WaitShowAs is WaitShow for a value that ok accepts.
+func (sb *Sandbox) WaitShowAs(unit, property string, ok func(string) bool) {
+	sb.t.Helper()
 	last := ""
 	sb.waitChange(property+" of "+unit, &last, func() bool {
 		last = sb.Show(unit, property)
-		return last == value
+		return ok(last)
 	})
 }
 
