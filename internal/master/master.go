@@ -164,11 +164,29 @@ func (m *Master) Run(ctx context.Context, in Inheritance) error {
 		arm(timer, now, wake)
 		select {
 		case f := <-m.facts:
-			f.apply(m, time.Now())
+			m.hear(f)
 		case <-timer.C:
 		case <-ctx.Done():
 			m.stop(time.Now(), "asked by the program", true)
 			ctx = context.Background()
+		}
+	}
+}
+
+// mostFacts bounds those of one turn: exits that never end must not keep the
+// house from settling.
+const mostFacts = 64
+
+// hear applies a fact and what else has happened by now. Where much happens at
+// once, as when many workers start, it settles, and is written down, once.
+func (m *Master) hear(f fact) {
+	f.apply(m, time.Now())
+	for range mostFacts - 1 {
+		select {
+		case f = <-m.facts:
+			f.apply(m, time.Now())
+		default:
+			return
 		}
 	}
 }
