@@ -310,6 +310,9 @@ func (h *harness) close() {
 	if h.rehearsals > 0 {
 		h.Errorf("a rehearsal is left")
 	}
+	if h.away {
+		h.Errorf("the master ended without callers and workers, half way to an exec")
+	}
 	if n := len(h.processes); n > 0 {
 		h.Errorf("%d processes are left; %s", n, h.tale())
 	}

@@ -78,6 +78,7 @@ type Master struct {
 	preparing *preparation       // the job that reads the file, binds and checks
 	handing   *handing           // the handover under way; nil: none
 	rehearsal context.CancelFunc // of the job that lets another program read the state; nil: none runs
+	departing bool               // Depart is under way
 	tailing   int                // jobs that look for a worker's last lines
 	ending    *ending            // nil: not stopping
 	exit      error              // what Run returns

@@ -192,7 +192,7 @@ func (d *dice) something() {
 		h.succeed(false)
 		h.pass(0) // who waits for a verdict finds the new master
 	case 15:
-		h.with(func() { h.rehearsing = pickOne(d, 0, d.span()) })
+		h.with(func() { h.rehearsing, h.departs = pickOne(d, 0, d.span()), pickOne(d, 0, d.span()) })
 		d.ask(func(m *Master) (control.Ticket, error) { return m.Upgrade(h.ctx) })
 	default:
 		h.pass(d.span())
@@ -215,7 +215,7 @@ func (d *dice) heal() {
 		for release := range h.manners {
 			h.manners[release] = good
 		}
-		h.prepare, h.deafPrep, h.refusal, h.rehearsing = 0, false, nil, 0
+		h.prepare, h.deafPrep, h.refusal, h.rehearsing, h.departs = 0, false, nil, 0, 0
 		h.release = "healed"
 	})
 	if _, err := h.m.Status(h.ctx); err != nil {

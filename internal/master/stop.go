@@ -208,6 +208,9 @@ func (m *Master) over() bool {
 	if e != nil && m.rehearsal != nil && !e.atOnce {
 		return false // its process is being killed
 	}
+	if e != nil && m.departing {
+		return false // or it would hang up while we do, and start a guard for nobody
+	}
 	if e != nil && e.leave {
 		m.events.close()
 		return true

@@ -80,6 +80,7 @@ func (h *harness) remains() {
 
 // bury ends what a master had going beside itself.
 func (w *world) bury() {
+	w.away = false
 	if w.dead != nil {
 		close(w.dead)
 		w.dead = nil

@@ -75,6 +75,7 @@ func (f rehearsed) apply(m *Master, now time.Time) {
 type departed struct{ change *change }
 
 func (f departed) apply(m *Master, _ time.Time) {
+	m.departing = false
 	if m.handing == nil || m.handing.change != f.change {
 		m.world.Return() // a stop came in between
 		return
@@ -99,7 +100,7 @@ func (m *Master) handOver(now time.Time) (again bool) {
 		}
 	case !h.rehearsed || !m.quiet():
 	case !h.leaving:
-		h.leaving = true
+		h.leaving, m.departing = true, true
 		go func() {
 			m.world.Depart(context.Background())
 			m.report(departed{h.change})

@@ -50,3 +50,18 @@ func TestAStopEndsARehearsal(t *testing.T) {
 		}
 	})
 }
+
+// A stop during a departure comes to its end when that has: what is being hung
+// up then is hung up once, and a guard has somebody to release it.
+func TestAStopAwaitsADeparture(t *testing.T) {
+	started(t, "workers = 2", func(h *harness) {
+		h.with(func() { h.departs = 5 * time.Second })
+		a := h.upgrade()
+		h.pass(time.Second)
+		h.signal(syscall.SIGTERM)
+		h.expect(a, control.OutcomeCancelled, control.ExitUndone)
+		if err := h.wait(); err != nil || h.returns != 1 {
+			t.Errorf("Run: %v, %d returns", err, h.returns)
+		}
+	})
+}

@@ -76,7 +76,8 @@ type world struct {
 	executed  func() // by an exec
 
 	rehearsing time.Duration
-	rehearsals int // under way
+	rehearsals int  // under way
+	away       bool // by Depart
 	execs      int
 	returns    int
 	leave      bool          // a restart leaves the workers to the successor
@@ -290,7 +291,16 @@ func (w *world) Rehearse(ctx context.Context, state []byte) error {
 	return errors.Join(err, w.rehearsal)
 }
 
-func (w *world) Depart(context.Context) { <-time.After(w.departs) }
+func (w *world) Depart(context.Context) {
+	w.mu.Lock()
+	long, dead := w.departs, w.dead
+	w.away = true
+	w.mu.Unlock()
+	select {
+	case <-time.After(long):
+	case <-dead:
+	}
+}
 
 func (w *world) Signals() []proc.Signal {
 	late := w.late
@@ -311,7 +321,12 @@ func (w *world) Exec() error {
 	return nil
 }
 
-func (w *world) Return() { w.returns++ }
+func (w *world) Return() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.returns++
+	w.away = false
+}
 
 // process is a worker, or what a predecessor left.
 type process struct {
