@@ -1,0 +1,175 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fugue/e2e"
+	"fugue/internal/loadtest"
+)
+
+// effects are what a master writes when it acts on a signal. The journal, other
+// than a stream from the master, misses nothing over an exec.
+var effects = map[unix.Signal]*regexp.Regexp{
+	unix.SIGHUP:  regexp.MustCompile(`reload \d+: generation \d+ serves`),
+	unix.SIGUSR1: regexp.MustCompile(`USR1: there are no log files`),
+	unix.SIGTTIN: regexp.MustCompile(`scale \d+: 2 to 3 workers|scale \d+: 1 to 2 workers`),
+	unix.SIGTTOU: regexp.MustCompile(`scale \d+: 3 to 2 workers|scale \d+: 2 to 1 worker`),
+}
+
+// storm sends signals to a master, of each kind the next when the effect of the
+// one before has been seen.
+type storm struct {
+	*pool
+	master e2e.Process
+	seen   map[unix.Signal]chan struct{}
+	sent   map[unix.Signal]*atomic.Int64
+	over   chan struct{}
+	lost   chan string
+}
+
+func (p *pool) storm(ctx context.Context) *storm {
+	p.t.Helper()
+	s := &storm{pool: p, master: p.MainPID("web"), seen: map[unix.Signal]chan struct{}{}, sent: map[unix.Signal]*atomic.Int64{},
+		over: make(chan struct{}), lost: make(chan string, 8)}
+	journal := p.Command(ctx, "journalctl", "-q", "-f", "-n", "0", "-o", "cat", "-u", "web")
+	out, err := journal.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := journal.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	for sig := range effects {
+		s.seen[sig], s.sent[sig] = make(chan struct{}, 1000), &atomic.Int64{}
+	}
+	go func() {
+		defer func() { _ = journal.Wait() }() // killed when ctx ends
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			for sig, effect := range effects {
+				if effect.MatchString(lines.Text()) {
+					s.seen[sig] <- struct{}{}
+				}
+			}
+		}
+	}()
+	// journalctl does not say that it has found the end of the journal: it has
+	// when it shows a line that is written now.
+	for {
+		p.Do("sh", "-c", "kill -USR1 "+fmt.Sprint(s.master.PID))
+		select {
+		case <-s.seen[unix.SIGUSR1]:
+			return s
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// keepSending sends the signals together until the storm is over.
+func (s *storm) keepSending(sigs ...unix.Signal) {
+	for {
+		select {
+		case <-s.over:
+			s.lost <- ""
+			return
+		default:
+		}
+		for _, sig := range sigs {
+			if err := unix.Kill(s.master.Outside, sig); err != nil {
+				s.lost <- fmt.Sprintf("send %v: %v", sig, err)
+				return
+			}
+			s.sent[sig].Add(1)
+		}
+		for _, sig := range sigs {
+			select {
+			case <-s.seen[sig]:
+			case <-time.After(time.Minute):
+				s.lost <- fmt.Sprintf("%v number %d has no effect", sig, s.sent[sig].Load())
+				return
+			}
+		}
+	}
+}
+
+// rest is how often an effect was seen that no signal asked for.
+func (s *storm) rest() (n int) {
+	for _, seen := range s.seen {
+		n += len(seen)
+	}
+	return n
+}
+
+// Signals come at every instant of handovers: none is lost, none comes twice,
+// none is deadly.
+func TestSignalsOverHandovers(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := handoverPool(t, sb)
+		p.Do(ctl, "scale", "web", "2")
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		s := p.storm(ctx)
+		go s.keepSending(unix.SIGHUP)
+		go s.keepSending(unix.SIGUSR1)
+		go s.keepSending(unix.SIGTTIN, unix.SIGTTOU) // together, so that the number stays
+		n := loadtest.Scale(300)
+		for range n {
+			if r := sb.Exec(ctl, "upgrade", "web"); r.Code != 0 {
+				t.Fatalf("%v\n%s", r, sb.Journal("-u", "web", "-n", "50"))
+			}
+		}
+		close(s.over)
+		for range 3 {
+			if lost := <-s.lost; lost != "" {
+				t.Error(lost)
+			}
+		}
+		t.Logf("%d handovers; HUP %d, USR1 %d, TTIN %d, TTOU %d", n, s.sent[unix.SIGHUP].Load(), s.sent[unix.SIGUSR1].Load(),
+			s.sent[unix.SIGTTIN].Load(), s.sent[unix.SIGTTOU].Load())
+		if rest := s.rest(); rest != 0 {
+			t.Errorf("%d effects that nobody asked for", rest)
+		}
+		if now := sb.MainPID("web"); now.Outside != s.master.Outside {
+			t.Errorf("the master was %+v and is %+v", s.master, now)
+		}
+		if now := p.status(); now.Wanted != 2 || now.State != "running" {
+			t.Errorf("in the end %+v", now)
+		}
+	})
+}
+
+// A stop that comes at any instant of a handover stops the pool properly.
+func TestAStopDuringAHandover(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		p := handoverPool(t, sb)
+		for round := range loadtest.Scale(60) {
+			sb.Do("systemctl", "start", "web")
+			upgrade := p.ask("upgrade", "web")
+			instant := time.Duration(rand.IntN(500)) * time.Millisecond
+			<-time.After(instant)
+			sb.Do("systemctl", "stop", "web")
+			r := <-upgrade
+			t.Logf("stopped after %v; the upgrade: exit %d", instant, r.Code)
+			// systemd forgets the end of a unit that is down; its words stay.
+			words := sb.Journal("-u", "web")
+			if n := strings.Count(words, "web.service: Deactivated successfully"); n != round+1 || strings.Contains(words, "Main process exited") {
+				t.Errorf("%d of %d ends were good:\n%s", n, round+1, words)
+			}
+			if left := sb.Processes("web"); len(left) != 0 {
+				t.Errorf("left after the stop: %+v", left)
+			}
+			if _, err := sb.Dial("tcp", "127.0.0.1:8080"); err == nil {
+				t.Error("a stopped pool still connects")
+			}
+		}
+	})
+}
