@@ -31,6 +31,7 @@ type pool struct {
 	log   *bufio.Reader // what it writes; who waits for a line reads it
 	out   *os.File      // the end that is read
 	begun string        // what it wrote until it served
+	uid   int           // whose it is
 }
 
 // start runs two workers and returns when they serve.
@@ -69,12 +70,19 @@ func (p *pool) begin(words ...string) {
 	if p.run == nil {
 		p.run = p.fugue(words...)
 	}
-	p.run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p.run.SysProcAttr.Setpgid, p.run.SysProcAttr.Pdeathsig = true, syscall.SIGTERM
 	p.beginOn(out, in)
 }
 
 // beginOn runs it with in as its output, which can be read from out.
 func (p *pool) beginOn(out, in *os.File) {
+	p.t.Helper()
+	p.startOn(out, in)
+	p.begun = p.await("generation 1 serves")
+}
+
+// startOn does not wait for it.
+func (p *pool) startOn(out, in *os.File) {
 	p.t.Helper()
 	defer in.Close()
 	p.run.Stdout, p.run.Stderr = in, in
@@ -82,18 +90,23 @@ func (p *pool) beginOn(out, in *os.File) {
 		p.t.Fatal(err)
 	}
 	p.out, p.log = out, bufio.NewReader(out)
+	run := p.run
 	p.t.Cleanup(func() {
 		out.Close()
-		_ = p.run.Process.Signal(syscall.SIGTERM)
-		_ = p.run.Wait()
+		_ = run.Process.Signal(syscall.SIGTERM)
+		_ = run.Wait()
 	})
-	p.begun = p.await("generation 1 serves")
 }
 
 // fugue is the program with the pool's own runtime directory.
 func (p *pool) fugue(args ...string) *exec.Cmd {
 	cmd := exec.Command(e2e.Fugue(p.t), args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "RUNTIME_DIRECTORY=" + filepath.Join(p.dir, "fugue", "web")}
+	if p.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(p.uid), Gid: uint32(p.uid)}}
+	} else {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
 	return cmd
 }
 
