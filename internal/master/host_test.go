@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"fugue/activation"
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/handover"
 	"fugue/internal/notify"
 )
 
@@ -33,6 +35,7 @@ func TestTimeForTheCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer manager.Close()
+	_ = manager.SetReadDeadline(time.Now().Add(10 * time.Second))
 	systemd, err := notify.FromEnv(func(string) string { return dir + "/systemd" })
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +119,56 @@ func TestInheritedInboxes(t *testing.T) {
 	h.close()
 	if left, err := filepath.Glob(dir + "/notify*"); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v, want what a successor gets", left, err)
+	}
+}
+
+// A master that reads the state by its path lets go of what the fd store passed
+// to it, and has systemd keep one state and not one more with each master.
+func TestOneStateIsStored(t *testing.T) {
+	dir := t.TempDir()
+	hold, err := control.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: dir + "/systemd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	_ = manager.SetReadDeadline(time.Now().Add(10 * time.Second))
+	systemd, err := notify.FromEnv(func(string) string { return dir + "/systemd" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := handover.Create(filepath.Join(dir, stateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	// In the place of what the store passed, a pipe: it tells when it is closed.
+	pipe := make([]int, 2)
+	if err := unix.Pipe2(pipe, unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	h := &host{hold: hold, systemd: systemd, inherited: []activation.Inherited{{Name: storedState, FD: pipe[1]}}}
+	if h.slots, err = handover.Open(filepath.Join(dir, stateFile)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.slots.Close() }()
+	if err := h.openState(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Read(pipe[0], make([]byte, 1)); n != 0 || err != nil || len(h.inherited) > 0 {
+		t.Errorf("the descriptor from the store is still open: %v; left of what was passed: %v", err, h.inherited)
+	}
+	for _, want := range []string{"FDSTOREREMOVE=1\nFDNAME=fugue.state", "FDSTORE=1\nFDNAME=fugue.state\nFDPOLL=0"} {
+		got := make([]byte, 4096)
+		n, err := manager.Read(got)
+		if err != nil || strings.TrimSpace(string(got[:n])) != want {
+			t.Errorf("systemd was told %q, %v; want %q", got[:n], err, want)
+		}
 	}
 }
 

@@ -91,15 +91,21 @@ func bootID() string {
 // openState makes the place where our own state goes: that of a predecessor
 // where it can be used, so that there is one to read at every instant.
 func (h *host) openState() error {
+	// One that was opened by its path is to systemd another than the one it
+	// has, and would be kept beside it: one more with each master.
+	for _, in := range h.takeInherited(func(n string) bool { return n == storedState }) {
+		_ = unix.Close(in.FD)
+	}
 	if h.slots == nil {
 		slots, err := handover.Create(filepath.Join(h.hold.Dir(), stateFile))
 		if err != nil {
 			return err
 		}
 		h.slots = slots
-		if err := h.systemd.RemoveFD(storedState); err != nil {
-			return err
-		}
+	}
+	// In between it is only in the directory, which outlives us as well.
+	if err := h.systemd.RemoveFD(storedState); err != nil {
+		return err
 	}
 	return h.systemd.StoreFD(storedState, h.slots.FD(), false)
 }
