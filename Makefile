@@ -10,7 +10,7 @@ phase = @begin=$$(date +%s); echo "== $@"; \
 	{ $(1); }; code=$$?; \
 	echo "== $@: $$(( $$(date +%s) - begin )) s, exit $$code"; exit $$code
 
-.PHONY: build elf help check lint vet test e2e bench soak clean
+.PHONY: build elf help check lint vet test e2e storm bench soak clean
 
 build: ## one static binary, ./fugue
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o fugue .
@@ -40,6 +40,10 @@ test: ## unit, loop, process and command line tests, with the race detector
 # -count=1: what these tests depend on is the machine, of which the cache knows nothing.
 e2e: ## tests with a real systemd 252 and 257; none is skipped
 	$(call phase,FUGUE_E2E=required go test -count=1 -timeout 30m ./e2e/...)
+
+# FUGUE_STORM says how long, FUGUE_STORM_SEED repeats one.
+storm: ## e2e/storm for ten minutes: everything at once, no request lost
+	$(call phase,FUGUE_E2E=required FUGUE_STORM=$${FUGUE_STORM:-10m} go test -count=1 -v -timeout 3h ./e2e/storm)
 
 bench: ## benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

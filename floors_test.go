@@ -59,6 +59,7 @@ var imports = map[string][]string{
 	"e2e/cli":                            nil,
 	"e2e/leaks":                          nil,
 	"e2e/servers":                        nil,
+	"e2e/storm":                          nil,
 	"bench":                              {"internal/control"},                                 // it asks a running pool
 	"bench/probe":                        {"internal/cli", "internal/launch", "internal/proc"}, // as large as fugue is
 }
@@ -67,7 +68,7 @@ var imports = map[string][]string{
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/leaks", "e2e/servers", "bench", "bench/probe"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/leaks", "e2e/servers", "e2e/storm", "bench", "bench/probe"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {

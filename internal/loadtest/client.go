@@ -3,11 +3,13 @@ package loadtest
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,17 +23,25 @@ func askOnce(c Config, path string) Result {
 	conn, err := dial(c)
 	if err == nil {
 		defer conn.Close()
+		r.Local = conn.LocalAddr().String()
 		_, err = exchange(&r, conn, bufio.NewReader(conn), begin.Add(c.Timeout), path, "close")
 	}
 	r.end(err)
 	return r
 }
 
+// names counts the names that Config.Named has given.
+var names atomic.Int64
+
 // dial waits where a blocking connect would: on a unix socket whose queue is
 // full, connect(2) on a non-blocking socket fails with EAGAIN instead.
 func dial(c Config) (net.Conn, error) {
 	deadline := time.Now().Add(c.Timeout)
 	d := net.Dialer{Deadline: deadline}
+	if c.Network == "unix" && c.Named {
+		// Abstract: nothing to remove, and free as soon as it is closed.
+		d.LocalAddr = &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("@load.%d.%d", os.Getpid(), names.Add(1))}
+	}
 	for {
 		conn, err := d.Dial(c.Network, c.Address)
 		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(deadline) {
@@ -111,6 +121,7 @@ func (k *keptClient) ask(path string) Result {
 	}
 	again := false
 	if err == nil {
+		r.Local = k.conn.LocalAddr().String()
 		again, err = exchange(&r, k.conn, k.in, r.Start.Add(k.config.Timeout), path, "keep-alive")
 	}
 	r.end(err)

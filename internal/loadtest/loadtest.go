@@ -42,6 +42,11 @@ type Config struct {
 	Rate    int           // new connections a second, one request each; default 300, negative for none
 	Timeout time.Duration // of one request; default 10 s
 
+	// Named gives every connection over a unix socket a name on the client's
+	// side as well, so that it can be told which worker had it: a Result and
+	// getpeername in the worker say the same. Not every server likes it.
+	Named bool
+
 	KeepAlive      int           // clients beside those, each on one connection as long as the server keeps it
 	KeepAliveEvery time.Duration // between the requests of such a client; default 50 ms
 
@@ -52,7 +57,8 @@ type Config struct {
 // Result is one request, or one idle connection found closed.
 type Result struct {
 	Class Class
-	Kept  bool // from a keep-alive client
+	Kept  bool   // from a keep-alive client
+	Local string // the client's side of the connection, if there was one
 	Start time.Time
 	Took  time.Duration
 	// From the answer's headers, see internal/testworker.

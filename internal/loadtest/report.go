@@ -50,13 +50,16 @@ type Seen struct {
 	First, Last time.Time
 }
 
+// keptFailures is far more than anybody reads, and bounded.
+const keptFailures = 5000
+
 // Report is the account of a load, so far or in the end.
 type Report struct {
 	New      Counts // one connection each
 	Kept     Counts // keep-alive clients
 	Versions []Seen // by first sight
 	PIDs     []Seen
-	Failures []Result // the first 20 that were not OK
+	Failures []Result // the first keptFailures that were not OK
 	// LongestGap is the longest time between the ends of two answers.
 	LongestGap time.Duration
 
@@ -116,7 +119,7 @@ func (r *Report) String() string {
 	for _, v := range r.Versions {
 		fmt.Fprintf(&b, "; %s ×%d (%s to %s)", v.Text, v.Count, v.First.Format("05.000"), v.Last.Format("05.000"))
 	}
-	for _, f := range r.Failures {
+	for _, f := range r.Failures[:min(20, len(r.Failures))] {
 		fmt.Fprintf(&b, "\n  %s %s after %v: %s", f.Start.Format("05.000"), f.Class, f.Took.Round(time.Microsecond), f.Err)
 	}
 	return b.String()
@@ -149,7 +152,7 @@ func (r *Report) add(res Result) {
 		return
 	}
 	if res.Class != OK {
-		if len(r.Failures) < 20 {
+		if len(r.Failures) < keptFailures {
 			r.Failures = append(r.Failures, res)
 		}
 		return

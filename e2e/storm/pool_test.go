@@ -1,0 +1,63 @@
+package storm_test
+
+import (
+	"os"
+	"path/filepath"
+
+	"fugue/e2e"
+)
+
+// workers is what the file says, and never changes: a number that was scaled
+// lasts until it does.
+const workers = 4
+
+// config is a pool that fails soon: the walk has no time to wait.
+const config = `command = [%s]
+workers = 4
+[listen.http]
+stream = "127.0.0.1:8080"
+[listen.local]
+stream = "/t/web.sock"
+[ready]
+timeout = "2s"
+[stop]
+timeout = "8s"
+`
+
+// service is the unit of the manual.
+const service = `[Unit]
+StartLimitIntervalSec=0
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/usr/bin/fugue run --config /etc/fugue/web.toml
+ExecReload=/usr/bin/fugue reload web
+ExecStopPost=+/usr/bin/fugue sweep web
+Restart=always
+RestartSec=100ms
+KillMode=process
+OOMPolicy=continue
+FileDescriptorStoreMax=4096
+RuntimeDirectory=fugue/web
+RuntimeDirectoryPreserve=restart
+`
+
+// ctl is a fugue that is always whole, whatever is installed for the master.
+const ctl = "/usr/local/bin/fugue"
+
+func (s *storm) prepare() {
+	s.Do("mkdir", "-p", filepath.Dir(ctl))
+	s.Install(e2e.Fugue(s.t), ctl)
+	s.nextVersion()
+	s.Unit("web.service", service)
+	s.Do("systemctl", "start", "web")
+}
+
+// installBroken puts a program in the place of fugue that is none.
+func (s *storm) installBroken(text string) {
+	path := filepath.Join(s.t.TempDir(), "broken")
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Install(path, "/usr/bin/fugue")
+}
