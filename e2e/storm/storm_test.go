@@ -78,7 +78,7 @@ func (s *storm) load(length time.Duration) {
 // walk makes n steps. Some are waited for; some go on beside the next ones.
 func (s *storm) walk(n int) {
 	for range n {
-		if s.t.Failed() {
+		if s.t.Failed() || time.Now().After(s.until) {
 			return
 		}
 		s.draw()(s)
