@@ -1,6 +1,7 @@
 package testworker
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -31,6 +32,9 @@ func (b Behaviour) run() error {
 	for _, line := range b.Stdout {
 		os.Stdout.WriteString(line + "\n")
 	}
+	if b.LogEvery > 0 {
+		go b.tick()
+	}
 	if b.Exit >= 0 {
 		os.Exit(b.Exit)
 	}
@@ -54,6 +58,18 @@ func (b Behaviour) run() error {
 	}
 	wait(b.StopDelay)
 	return nil
+}
+
+// tick writes lines that can be counted. What it missed while it could not
+// write it makes up for.
+func (b Behaviour) tick() {
+	begun := time.Now()
+	for n := 1; ; n++ {
+		wait(time.Until(begun.Add(time.Duration(n) * b.LogEvery)))
+		if _, err := fmt.Fprintf(os.Stdout, "tick %d %d\n", os.Getpid(), n); err != nil {
+			os.Exit(99)
+		}
+	}
 }
 
 // leaveChild starts this program again with the same sockets, so that they are

@@ -26,8 +26,9 @@ type Behaviour struct {
 	StartDelay time.Duration // before anything else
 	Stderr     []string      // lines written to stderr at start
 	Stdout     []string
-	Exit       int  // exit at start with this code, if not negative
-	Hang       bool // never listen, never say READY=1
+	LogEvery   time.Duration // numbered lines on stdout, from the start on; zero: none
+	Exit       int           // exit at start with this code, if not negative
+	Hang       bool          // never listen, never say READY=1
 	Addr       string
 
 	// Ready.
@@ -61,6 +62,7 @@ func Parse(args []string, stderr io.Writer) (Behaviour, error) {
 	fs.DurationVar(&b.StartDelay, "start-delay", 0, "wait before anything else")
 	fs.Func("stderr", "write a `line` to stderr at start (repeatable)", appendTo(&b.Stderr))
 	fs.Func("stdout", "write a `line` to stdout at start (repeatable)", appendTo(&b.Stdout))
+	fs.DurationVar(&b.LogEvery, "log-every", 0, `write "tick PID N" to stdout this often`)
 	fs.IntVar(&b.Exit, "exit", -1, "exit at start with this `code`")
 	fs.BoolVar(&b.Hang, "hang", false, "never listen and never be ready")
 	fs.StringVar(&b.Addr, "addr", "", "listen here if no socket is handed over")
