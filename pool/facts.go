@@ -64,6 +64,14 @@ func (p *Pool) SpawnFailed(now time.Time, id ID) Fate {
 	return Failed
 }
 
+// Forget takes out a worker of which nobody can say whether it ever ran: it is
+// no failure, and another takes its place at once.
+func (p *Pool) Forget(id ID) {
+	if w := p.find(id); w != nil {
+		p.remove(w)
+	}
+}
+
 // Ready says that a worker serves. It reports whether that is news.
 func (p *Pool) Ready(now time.Time, id ID) bool {
 	w := p.find(id)

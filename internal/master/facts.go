@@ -101,6 +101,10 @@ func (f exited) apply(m *Master, now time.Time) {
 		exit = proc.Exit{Unknown: true} // and not one that says exit status 0
 	}
 	row, living := m.pool.Worker(f.id)
+	if w.orphan && row.State == pool.Starting && living {
+		m.lostStarting(w, w.process.PID())
+		return
+	}
 	asked := living && row.State == pool.Stopping
 	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
 	fate := m.pool.Exited(now, f.id, clean(exit, asked, sig))

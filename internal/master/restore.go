@@ -39,7 +39,7 @@ func (m *Master) restore(now time.Time, in Inheritance) {
 	}
 	m.changes.restore(h)
 	for _, w := range s.Workers {
-		m.readopt(now, w)
+		m.readopt(now, w, !in.Handover)
 	}
 	if r := h.Rollout; r != nil {
 		m.rollout = reload.Restore(r.snapshot(d), rolloutLimits(m.generations[r.To].config))
@@ -107,7 +107,7 @@ func (m *Master) orphan(rows []pool.WorkerRow) {
 
 // readopt takes up one worker again, and does what a predecessor may have
 // been about to do to it.
-func (m *Master) readopt(now time.Time, s savedWorker) {
+func (m *Master) readopt(now time.Time, s savedWorker, died bool) {
 	w := &worker{
 		id: s.ID, slot: s.Slot, generation: s.Generation, memo: s.Memo, began: true, stopLooking: func() {},
 		sent: s.Sent, gaveUp: s.GaveUp, status: s.Status, readyBy: s.Word, seenAt: m.scribe.dial.time(s.SeenAt), lateWord: s.LateWord,
@@ -117,7 +117,7 @@ func (m *Master) readopt(now time.Time, s savedWorker) {
 		m.missed(now, w, s.PID, err)
 		return
 	}
-	w.process = process
+	w.process, w.orphan = process, died
 	m.workers[s.ID] = w
 	switch row, _ := m.pool.Worker(s.ID); {
 	case s.Killed:
@@ -129,9 +129,22 @@ func (m *Master) readopt(now time.Time, s savedWorker) {
 	}
 }
 
+// lostStarting forgets a worker that was starting when its master died and has
+// ended since: it may have waited for the word that it was to run, and is no
+// failure of its release. A start would end for it, or a way back get stuck.
+func (m *Master) lostStarting(w *worker, pid int) {
+	m.pool.Forget(w.id)
+	m.log.Warnf("worker %d (pid %d) of generation %d was starting when the master died, and has ended; it is started again", w.slot, pid, w.generation)
+	m.events.publish(control.Event{Kind: "exited", Slot: w.slot, PID: pid, Generation: int(w.generation), Text: "while its master died"})
+}
+
 // missed books a worker that ended while there was no master.
 func (m *Master) missed(now time.Time, w *worker, pid int, why error) {
 	row, _ := m.pool.Worker(w.id)
+	if row.State == pool.Starting {
+		m.lostStarting(w, pid)
+		return
+	}
 	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
 	fate := m.pool.Exited(now, w.id, clean(proc.Exit{Unknown: true}, row.State == pool.Stopping, sig))
 	m.events.publish(control.Event{Kind: "exited", Slot: w.slot, PID: pid, Generation: int(w.generation), Text: "while there was no master"})

@@ -18,6 +18,7 @@ type reign struct {
 	m    *Master
 	next *reign
 	over chan struct{} // closed when next is there
+	cut  bool          // it died with somebody waiting for its word
 }
 
 // another makes the next master; nothing begins yet.

@@ -22,6 +22,7 @@ type worker struct {
 	memo        Memo
 	stopLooking context.CancelFunc
 	began       bool // its command runs
+	orphan      bool // the master that started it has died
 	sent        bool // its stop signal is out
 	launchErr   error
 	gaveUp      bool   // said STOPPING=1 before it was available
