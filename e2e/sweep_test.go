@@ -41,7 +41,8 @@ func (p *pool) install(unit string, changes ...string) {
 }
 
 func sectionOf(key string) string {
-	if strings.HasPrefix(key, "StartLimit") || key == "Requires" || key == "After" {
+	switch {
+	case strings.HasPrefix(key, "StartLimit"), slices.Contains([]string{"Requires", "After", "PartOf", "BindsTo"}, key):
 		return "[Unit]"
 	}
 	return "[Service]"
