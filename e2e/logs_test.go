@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"fugue/e2e"
+	"fugue/internal/control"
 	"fugue/internal/loadtest"
 )
 
@@ -19,7 +20,7 @@ func TestJournaledLinesOutliveMasters(t *testing.T) {
 		sb.Install(e2e.Fugue(t), ctl)
 		sb.Do("systemctl", "start", "web")
 		p.Do(ctl, "scale", "web", "1")
-		before := p.status()
+		before := p.awaitStatus(func(s control.Status) bool { return len(s.Workers) == 1 })
 		for i := range loadtest.Scale(50) {
 			p.upgrade(0, "1 worker taken along")
 			sb.Kill(sb.MainPID("web"))
