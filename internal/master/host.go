@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -48,6 +49,7 @@ type host struct {
 	kept       map[int]logs.Kept // output that crossed the exec
 	guard      *handover.Guard   // of the exec that this image comes from
 	handedOver bool
+	inboxCount atomic.Int32
 }
 
 func (h *host) close() {
@@ -84,6 +86,7 @@ func (h *host) Tell(state string) {
 		h.settings.Log.Debugf("tell systemd %q: %v", state, err)
 	}
 	if state == notify.Ready { // a start or a reload is over
+		go h.checkStore()
 		go h.forget()
 	}
 }
@@ -144,6 +147,7 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 		if h.inboxes[uid] == nil {
 			if inbox, err := notify.AdoptInbox(in.FD, path, h.deliver); err == nil {
 				h.inboxes[uid] = inbox
+				h.inboxCount.Add(1)
 				continue
 			}
 			_ = h.systemd.RemoveFD(name)
@@ -158,6 +162,7 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 		return nil, err
 	}
 	h.inboxes[uid] = inbox
+	h.inboxCount.Add(1)
 	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
 }
 

@@ -88,6 +88,7 @@ type Master struct {
 	exec         *savedExec // during the exec itself
 	afterRestart *change    // the reload that is the second half of a restart; nil: none
 	unusable     string     // why what a predecessor wrote down was of no use
+	storeShort   string     // what is wrong with systemd's fd store
 	done         []*change  // concluded, and nobody has been told
 	answers      []chan struct{}
 

@@ -69,6 +69,9 @@ func (m *Master) line(state, reason string) string {
 	if reason != "" {
 		line += "; " + reason
 	}
+	if m.storeShort != "" && m.ending == nil {
+		line += "; " + m.storeShort
+	}
 	return line
 }
 

@@ -155,6 +155,7 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 		if err := h.guard.Release(); err != nil {
 			h.settings.Log.Warnf("end the guard: %v", err)
 		}
+		go h.checkStore()
 		go h.forget()
 	}
 	defer func() {

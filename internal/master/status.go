@@ -127,6 +127,9 @@ func (m *Master) notes() []string {
 	if m.unsaved != "" {
 		notes = append(notes, "the state cannot be written down ("+m.unsaved+"): a successor would go on from an older one")
 	}
+	if m.storeShort != "" {
+		notes = append(notes, m.storeShort)
+	}
 	return append(notes, m.world.Complaints()...)
 }
 

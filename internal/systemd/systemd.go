@@ -69,6 +69,13 @@ func StopTimeout(ctx context.Context, unit string) (time.Duration, error) {
 	return time.Duration(usec) * time.Microsecond, err
 }
 
+// StoreMax asks for the unit's FileDescriptorStoreMax= (systemd.service(5)):
+// how many descriptors systemd keeps for its next main process.
+func StoreMax(ctx context.Context, unit string) (int, error) {
+	n, err := property[uint32](ctx, unit, "FileDescriptorStoreMax")
+	return int(n), err
+}
+
 // property asks for one property of a service.
 func property[T any](ctx context.Context, unit, name string) (T, error) {
 	return ask(ctx, name+" of "+unit, func(c *dbus.Conn) (T, error) {
