@@ -75,8 +75,7 @@ func newHarness(t *testing.T, file string) *harness {
 	w.job = func(context.Context) (string, error) { return "", nil }
 	h := &harness{T: t, world: w, result: make(chan error, 1)}
 	h.ctx, h.leave = context.WithCancel(context.Background())
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := quiet()
 	log.AddHook(h)
 	h.log, h.begun = log, time.Now()
 	h.another("")
@@ -357,3 +356,10 @@ func exitOf(err error) int {
 }
 
 func repeat(n int, what string) string { return fmt.Sprintf("workers = %d\n%s", n, what) }
+
+// quiet is a log that nobody reads.
+func quiet() *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return log
+}

@@ -132,7 +132,7 @@ func (d *dice) something() {
 		return
 	default:
 	}
-	switch d.IntN(18) {
+	switch d.IntN(19) {
 	case 0, 1, 2:
 		d.deployed++
 		how := good
@@ -194,6 +194,8 @@ func (d *dice) something() {
 	case 15:
 		h.with(func() { h.rehearsing, h.departs = pickOne(d, 0, d.span()), pickOne(d, 0, d.span()) })
 		d.ask(func(m *Master) (control.Ticket, error) { return m.Upgrade(h.ctx) })
+	case 16:
+		h.sameAgain()
 	default:
 		h.pass(d.span())
 	}

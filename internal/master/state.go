@@ -232,36 +232,6 @@ func decode(b []byte, name string) (*saved, error) {
 	}
 }
 
-// validate finds what would be a panic later on.
-func (s *saved) validate() error {
-	known := map[pool.Generation]bool{}
-	for _, g := range s.Generations {
-		if g.Config == nil || g.Release == nil {
-			return fmt.Errorf("read the state: generation %d has no release", g.Number)
-		}
-		known[g.Number] = true
-	}
-	for _, w := range s.Workers {
-		if _, ok := stateOf[w.State]; !ok || !known[w.Generation] || w.PID <= 0 || w.Slot <= 0 {
-			return fmt.Errorf("read the state: worker %d makes no sense", w.ID)
-		}
-	}
-	for _, g := range s.Master.Leftovers {
-		if !known[g] {
-			return fmt.Errorf("read the state: generation %d is not in it", g)
-		}
-	}
-	if r := s.Master.Rollout; r != nil {
-		if _, ok := phaseOf[r.Phase]; !ok || !known[r.To] || len(r.From) == 0 || !known[r.From[0]] {
-			return errors.New("read the state: its rollout leads nowhere")
-		}
-	}
-	if s.Master.Current != 0 && !known[s.Master.Current] {
-		return fmt.Errorf("read the state: generation %d is not in it", s.Master.Current)
-	}
-	return nil
-}
-
 // stateOf are the words for the states of a worker.
 var stateOf = map[string]pool.State{
 	pool.Starting.String(): pool.Starting, pool.Ready.String(): pool.Ready,

@@ -1,0 +1,46 @@
+package master
+
+import (
+	"bytes"
+	"testing/synctest"
+	"time"
+
+	"fugue/activation"
+	"fugue/pool"
+)
+
+// sameAgain checks that a master made of the state that is written down now
+// would write down the same: what it does not take up is lost.
+func (h *harness) sameAgain() {
+	h.Helper()
+	synctest.Wait()
+	h.mu.Lock()
+	b := h.saved
+	h.mu.Unlock()
+	if b == nil || !bytes.Equal(b, h.m.scribe.last) {
+		return // this master has written nothing yet
+	}
+	s, err := decode(b, "web")
+	if err != nil {
+		h.Fatal(err)
+	}
+	if s.Master.Ended || s.Master.Leaving || h.m.handing != nil {
+		return // a successor goes on from there in a way of its own
+	}
+	m := New(h.m.opts, h.world)
+	m.log = quiet()
+	close(m.ended) // it hears nothing
+	m.scribe = newScribe(h.m.scribe.header, h.m.scribe.dial)
+	in := Inheritance{State: s, Handover: true, Held: h.m.sockets, Sockets: map[pool.Generation]*activation.Set{}}
+	for g, gen := range h.m.generations {
+		in.Sockets[g] = gen.sockets
+	}
+	m.restore(time.Now(), in)
+	again, err := m.scribe.encode(m)
+	for _, w := range m.workers {
+		w.stopLooking()
+	}
+	if err != nil || !bytes.Equal(again, b) {
+		h.Errorf("%v: of the state\n%s\na master makes\n%s", err, b, again)
+	}
+}
