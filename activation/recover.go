@@ -37,7 +37,7 @@ func Recover(was []Listener, inherited []Inherited, fetch FetchInode) (*Recovere
 		if slices.ContainsFunc(found, func(f Listener) bool { return f.Inode == l.Inode }) {
 			continue // two generations share it
 		}
-		if i := slices.IndexFunc(rest, func(in Inherited) bool { return l.isAgain(in) }); i >= 0 {
+		if i := slices.IndexFunc(rest, l.isAgain); i >= 0 {
 			l.FD = rest[i].FD
 			rest = slices.Delete(rest, i, i+1)
 		} else if l.FD = fetch(l.Inode); l.FD < 0 {

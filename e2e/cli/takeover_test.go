@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,7 +171,8 @@ func TestTakeoverIsNotPermitted(t *testing.T) {
 	late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	text, err := cmd.CombinedOutput()
-	if _, ok := err.(*exec.ExitError); !ok || !strings.Contains(string(text), "kernel.yama.ptrace_scope") || !strings.Contains(string(text), "fugue sweep") {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !strings.Contains(string(text), "kernel.yama.ptrace_scope") || !strings.Contains(string(text), "fugue sweep") {
 		t.Errorf("%v\n%s", err, text)
 	}
 }
