@@ -22,8 +22,9 @@ func (s *storm) calm() {
 	begun := s.log.begin("calm", "", whatever)
 	s.beside.Wait()
 	s.victims.goOn()
-	for _, wrong := range s.log.wrong(s.last) {
-		s.t.Errorf("a step that nothing disturbed came out wrong: %s", wrong)
+	wrong, _ := s.log.wrong(s.last)
+	for _, step := range wrong {
+		s.t.Errorf("a step that nothing disturbed came out wrong: %s", step)
 	}
 	s.WaitState("web", "running")
 	if status := s.status(); !s.wanted[status.Wanted] {
@@ -186,6 +187,8 @@ func (s *storm) between(from, to time.Time) string {
 func (s *storm) account() {
 	s.t.Helper()
 	s.t.Log(s.log.counts())
+	_, explained := s.log.wrong(time.Time{})
+	s.t.Logf("not as alone, for what was done beside them:\n%s", strings.Join(explained, "\n"))
 	victims := 0
 	for _, load := range s.loads {
 		r := load.Stop()

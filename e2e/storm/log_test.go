@@ -82,8 +82,8 @@ func (j *journal) during(from, to time.Time) (list []string) {
 var harmless = []string{"scale", "daemon-reload"}
 
 // wrong lists the steps since a time that came to another end than they must,
-// though they were alone.
-func (j *journal) wrong(since time.Time) (list []string) {
+// though they were alone; and those that were not alone, which explains it.
+func (j *journal) wrong(since time.Time) (wrong, explained []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, s := range j.steps {
@@ -94,11 +94,13 @@ func (j *journal) wrong(since time.Time) (list []string) {
 			// A second before: what was killed then may not be over.
 			return o != s && o.overlaps(s.begin.Add(-time.Second), s.end) && !slices.Contains(harmless, o.kind)
 		})
-		if !disturbed {
-			list = append(list, s.String())
+		if disturbed {
+			explained = append(explained, s.String())
+		} else {
+			wrong = append(wrong, s.String())
 		}
 	}
-	return list
+	return wrong, explained
 }
 
 // counts says how often each was done, and how it ended.
