@@ -113,7 +113,9 @@ func (s *storm) rest() (n int) {
 // none is deadly.
 func TestSignalsOverHandovers(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
-		p := handoverPool(t, sb)
+		p := newPool(t, sb, selfBound+"[restart]\nmin_uptime = \"0\"\n") // a reload takes as little as it can
+		sb.Install(e2e.Fugue(t), ctl)
+		sb.Do("systemctl", "start", "web")
 		p.Do(ctl, "scale", "web", "2")
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
