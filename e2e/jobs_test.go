@@ -68,6 +68,8 @@ func TestWhatLeavesTheWorkers(t *testing.T) {
 				sb.WaitGone(main)
 				load.awaitVersion(version)
 				slow.AwaitMore(5)
+				// With workers that start this quickly a pause would cost nobody a connection.
+				p.want("journal", sb.Journal("-u", "web", "_PID="+pid(main)), "workers and sockets are left to the next master")
 				p.settled("running")
 				p.oneASlot()
 			})

@@ -121,20 +121,19 @@ func TestUnusableState(t *testing.T) {
 					t.Fatal(err)
 				}
 				file.Close()
-				sb.WaitState("web", "start")
-				for _, w := range old {
-					if !p.lives(w) {
-						t.Errorf("%+v was ended before the new pool was ready", w)
-					}
-				}
 				load.awaitVersion("v2")
 				for _, w := range old {
 					sb.WaitGone(w)
 				}
 				load.stopWithoutLoss()
 				slow.StopWithoutLoss()
-				p.want("journal", sb.Journal("-u", "web"), "what the last master wrote down is of no use", d.says)
 				p.settled("running")
+				journal := sb.Journal("-u", "web", "_PID="+pid(sb.MainPID("web")))
+				p.want("journal", journal, "what the last master wrote down is of no use", d.says)
+				before, _, stopped := strings.Cut(journal, "stopping process")
+				if n := strings.Count(before, "of generation 1 is ready"); !stopped || n < 4 {
+					t.Errorf("the old workers were ended with %d of 4 new ones ready:\n%s", n, journal)
+				}
 				sb.Do("systemctl", "stop", "web")
 			})
 		}
