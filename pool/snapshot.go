@@ -49,6 +49,7 @@ func (p *Pool) Snapshot() Snapshot {
 		})
 	}
 	slices.SortFunc(s.Generations, func(a, b GenerationRow) int { return int(a.Generation - b.Generation) })
+	s.Workers = make([]WorkerRow, 0, len(p.workers))
 	for _, w := range p.workers {
 		s.Workers = append(s.Workers, w.row())
 	}

@@ -46,11 +46,13 @@ type scribe struct {
 	generations map[pool.Generation][]byte
 	workers     map[pool.ID]*savedLine
 	last        []byte // what was written
+	turn        int
 }
 
 type savedLine struct {
 	worker savedWorker
 	line   []byte
+	turn   int // the last in which the worker lived
 }
 
 func newScribe(h header, d dial) *scribe {
@@ -81,6 +83,7 @@ func (m *Master) save() {
 
 func (s *scribe) encode(m *Master) ([]byte, error) {
 	var out bytes.Buffer
+	out.Grow(len(s.last) + 4096)
 	var first error
 	line := func(v any) []byte {
 		b, err := json.Marshal(v)
@@ -110,7 +113,8 @@ func (s *scribe) encode(m *Master) ([]byte, error) {
 		}
 		out.Write(s.generations[row.Generation])
 	}
-	living := make(map[pool.ID]*savedLine, len(table.Workers))
+	s.turn++
+	lines := 0
 	for _, row := range table.Workers {
 		w := m.workers[row.ID]
 		if w == nil || w.process == nil {
@@ -119,12 +123,16 @@ func (s *scribe) encode(m *Master) ([]byte, error) {
 		now := s.worker(row, w)
 		old := s.workers[row.ID]
 		if old == nil || old.worker != now {
-			old = &savedLine{now, line(record{Worker: &now})}
+			old = &savedLine{worker: now, line: line(record{Worker: &now})}
+			s.workers[row.ID] = old
 		}
-		living[row.ID] = old
+		old.turn = s.turn
+		lines++
 		out.Write(old.line)
 	}
-	s.workers = living
+	if lines < len(s.workers) {
+		maps.DeleteFunc(s.workers, func(_ pool.ID, l *savedLine) bool { return l.turn != s.turn })
+	}
 	if m.exec != nil {
 		out.Write(line(record{Exec: m.exec}))
 	}

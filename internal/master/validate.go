@@ -7,6 +7,7 @@ import (
 
 	"fugue/internal/control"
 	"fugue/pool"
+	"fugue/reload"
 )
 
 // validate finds what would be a panic later on, or nonsense that no master
@@ -84,7 +85,7 @@ func (h *savedMaster) validateRollout(known map[pool.Generation]bool) error {
 			return nowhere
 		}
 	}
-	if (r.Phase == "undone" || r.Phase == "rolling back" || r.Phase == "stuck") && r.Why == "" || r.Phase == "stuck" && r.WhyStuck == "" {
+	if !r.reasoned() {
 		return nowhere
 	}
 	if !slices.ContainsFunc(h.Changes, func(c control.Change) bool {
@@ -93,4 +94,11 @@ func (h *savedMaster) validateRollout(known map[pool.Generation]bool) error {
 		return errors.New("read the state: nobody has asked for its rollout")
 	}
 	return nil
+}
+
+// reasoned reports that there is a reason where the phase has to have one.
+func (r *savedRollout) reasoned() bool {
+	phase := phaseOf[r.Phase]
+	turned := phase == reload.RollingBack || phase == reload.Undone || phase == reload.Stuck
+	return (!turned || r.Why != "") && (phase != reload.Stuck || r.WhyStuck != "")
 }
