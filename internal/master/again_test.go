@@ -14,6 +14,12 @@ import (
 func (h *harness) sameAgain() {
 	h.Helper()
 	synctest.Wait()
+	_ = h.m.ask(h.ctx, func(*Master, time.Time) { h.sameAgainNow() })
+}
+
+// sameAgainNow is sameAgain on the loop.
+func (h *harness) sameAgainNow() {
+	h.Helper()
 	h.mu.Lock()
 	b := h.saved
 	h.mu.Unlock()
@@ -22,7 +28,8 @@ func (h *harness) sameAgain() {
 	}
 	s, err := decode(b, "web")
 	if err != nil {
-		h.Fatal(err)
+		h.Error(err)
+		return
 	}
 	if s.Master.Ended || s.Master.Leaving || h.m.handing != nil {
 		return // a successor goes on from there in a way of its own

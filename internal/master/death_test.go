@@ -23,7 +23,9 @@ func (h *harness) until(phase reload.Phase) bool {
 	h.Helper()
 	for range 10_000 {
 		synctest.Wait()
-		if r := h.m.rollout; r != nil && r.Phase() == phase {
+		there := false
+		_ = h.m.ask(h.ctx, func(m *Master, _ time.Time) { there = m.rollout != nil && m.rollout.Phase() == phase })
+		if there {
 			return true
 		}
 		h.pass(50 * time.Millisecond)

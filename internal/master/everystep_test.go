@@ -112,7 +112,7 @@ func (h *harness) step(way string, k int, steps *int, stored bool) {
 		for _, done := range m.answers { // a connection that is cut
 			close(done)
 		}
-		h.now().cut = len(m.answers) > 0
+		h.with(func() { h.reign.cut = len(m.answers) > 0 })
 		go h.afterlife()
 		runtime.Goexit()
 	case way == diesLater && stored:
@@ -148,7 +148,9 @@ func (h *harness) insist(what func(*Master) (control.Ticket, error)) control.Cha
 		r := h.now()
 		t, err := what(r.m)
 		synctest.Wait()
-		if r.cut || errors.Is(err, errEnded) {
+		cut := false
+		h.with(func() { cut = r.cut })
+		if cut || errors.Is(err, errEnded) {
 			h.pass(time.Second)
 			continue
 		}

@@ -350,8 +350,9 @@ type process struct {
 
 // live is the life of the process.
 func (p *process) live(launched func(error), exited func()) {
-	p.how = p.course(launched)
+	how := p.course(launched)
 	p.world.mu.Lock()
+	p.how = how
 	delete(p.world.processes, p.pid)
 	p.world.mu.Unlock()
 	close(p.ended)

@@ -147,6 +147,9 @@ func TestSignalsAreDefault(t *testing.T) {
 		out, _, _ := carryOut(t, machine, &launch.Plan{
 			Path: "/bin/grep", Args: []string{"grep", "-e", "SigBlk", "-e", "SigIgn", "/proc/self/status"}, Umask: -1, UID: -1, GID: -1,
 		})
+		if machine != runtime.GOARCH { // 32 and 33 are the emulator's C library's
+			out = strings.ReplaceAll(strings.ReplaceAll(out, "0000000180000000", "0000000000000000"), "0000000080000000", "0000000000000000")
+		}
 		if d := cmp.Diff("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n", out); d != "" {
 			t.Error(d)
 		}
