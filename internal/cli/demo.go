@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/handover"
 )
 
 // demoPool is the name of the demo's pool.
@@ -40,7 +42,16 @@ to try in another terminal. Nothing else is needed.`,
 	return cmd
 }
 
+// What the demo's next image needs of this one, from an upgrade.
+const (
+	demoDirVariable     = "FUGUE_DEMO_DIR"
+	demoAddressVariable = "FUGUE_DEMO_ADDRESS"
+)
+
 func (a *app) demo(ctx context.Context) error {
+	if role := os.Getenv(handover.Variable); role != "" {
+		return a.demoAgain(ctx, strings.HasPrefix(role, "resume:"))
+	}
 	// The master would say so too, but below a page of things to try.
 	if e, err := a.finder.Find(demoPool); err == nil && e.Running {
 		return fmt.Errorf("pool %s runs already", e)
@@ -69,8 +80,25 @@ func (a *app) demo(ctx context.Context) error {
 	if g.address, g.remark, err = demoAddress("127.0.0.1:8080"); err != nil {
 		return err
 	}
+	if err := errors.Join(os.Setenv(demoDirVariable, dir), os.Setenv(demoAddressVariable, g.address)); err != nil {
+		return err
+	}
 	fmt.Fprint(a.out, g)
 	return a.runPool(ctx, demoOptions(self, g.release, g.address))
+}
+
+// demoAgain is the demo after an upgrade, or in its rehearsal, which ends while
+// the demo goes on and leaves its directory alone.
+func (a *app) demoAgain(ctx context.Context, resumed bool) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program's own path: %w", err)
+	}
+	dir := os.Getenv(demoDirVariable)
+	if resumed {
+		defer os.RemoveAll(dir)
+	}
+	return a.runPool(ctx, demoOptions(self, filepath.Join(dir, "release"), os.Getenv(demoAddressVariable)))
 }
 
 func demoOptions(self, release, address string) RunOptions {
