@@ -131,13 +131,8 @@ func (m *Master) closeRollout(now time.Time) {
 	switch r.Phase() {
 	case reload.Done:
 		old := m.sockets
-		m.current, m.leftovers, m.stuck, m.sockets = to, nil, "", g.sockets
-		if g.candidate != nil {
-			m.commit(g.candidate)
-		} else {
-			m.sockets = old
-			m.narrow(g)
-		}
+		m.current, m.leftovers, m.stuck = to, nil, ""
+		m.takeSockets(g)
 		m.world.Configure(g.config)
 		m.rollout = nil
 		for _, s := range m.slots {
@@ -150,11 +145,7 @@ func (m *Master) closeRollout(now time.Time) {
 		if !ready {
 			return
 		}
-		if g.candidate != nil {
-			m.abort(g.candidate)
-		} else {
-			m.narrow(m.generations[m.current])
-		}
+		m.dropSockets(g)
 		m.share()
 		m.pool.SetMaxDraining(m.generations[m.current].config.Stop.MaxDraining)
 		m.rollout = nil

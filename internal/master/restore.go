@@ -167,6 +167,25 @@ func (m *Master) availableNow() map[pool.ID]bool {
 	return seen
 }
 
+// takeSockets puts the sockets of a generation in the place of those before.
+func (m *Master) takeSockets(g *generation) {
+	if g.candidate == nil { // a predecessor had prepared it
+		m.narrow(g)
+		return
+	}
+	m.sockets = g.sockets
+	m.commit(g.candidate)
+}
+
+// dropSockets takes back what a generation had bound.
+func (m *Master) dropSockets(g *generation) {
+	if g.candidate == nil {
+		m.narrow(m.generations[m.current])
+		return
+	}
+	m.abort(g.candidate)
+}
+
 // narrow closes every socket that a generation does not have, and gives the
 // others the options that it wants: what Commit or Abort of a Candidate does,
 // for one that a predecessor had prepared.
