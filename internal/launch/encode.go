@@ -37,7 +37,10 @@ func (p *Plan) Encode() []byte {
 		e.string(p.Journal.Path)
 		e.string(p.Journal.Identifier)
 		e.string(p.Journal.Unit)
+		e.int(p.Journal.Only)
 	}
+	e.string(p.Stdout)
+	e.string(p.Stderr)
 	return e
 }
 
@@ -70,8 +73,9 @@ func decode(b []byte) (*Plan, bool) {
 		p.Groups = append(p.Groups, d.int())
 	}
 	if d.bool() {
-		p.Journal = &Journal{d.string(), d.string(), d.string()}
+		p.Journal = &Journal{d.string(), d.string(), d.string(), d.int()}
 	}
+	p.Stdout, p.Stderr = d.string(), d.string()
 	return p, !d.bad && len(d.rest) == 0
 }
 

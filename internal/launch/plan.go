@@ -61,6 +61,10 @@ type Plan struct {
 	// Journal gives the worker journal streams of its own instead of the
 	// standard output and error that it was started with.
 	Journal *Journal
+	// Stdout and Stderr are absolute paths of log files, which the worker opens
+	// with its own rights, to append: a link as the last part of the path, and
+	// anything but a regular file, is an error. "": what it was started with.
+	Stdout, Stderr string
 }
 
 // An Rlimit is one resource limit, see setrlimit(2). Resource is RLIMIT_*.
@@ -79,6 +83,8 @@ type Journal struct {
 	// Unit is what the lines are filed under where journald cannot see it any
 	// more, because the worker has died at once. Believed of root alone.
 	Unit string
+	// Only is 1 for standard output alone, 2 for standard error alone.
+	Only int
 }
 
 // Variable is the environment variable that makes a process the shim: the

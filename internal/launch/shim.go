@@ -133,6 +133,9 @@ const (
 	JournalStderr = "4"
 )
 
+// Takes reports whether a descriptor becomes a stream.
+func (j *Journal) Takes(fd int) bool { return j.Only == 0 || j.Only == fd }
+
 // Header is how a stream begins: identifier, unit, priority, level prefix, and
 // whether to forward to syslog, kmsg and console.
 func (j *Journal) Header(priority string) string {
@@ -142,14 +145,18 @@ func (j *Journal) Header(priority string) string {
 // connect puts journal streams on descriptors 1 and 2 and gives the value of
 // JOURNAL_STREAM, by which a program sees where its standard error goes.
 func (j *Journal) connect() (string, syscall.Errno) {
-	if errno := j.stream(1, JournalStdout); errno != 0 {
-		return "", errno
-	}
-	if errno := j.stream(2, JournalStderr); errno != 0 {
-		return "", errno
+	last := 0
+	for fd, priority := range [...]string{1: JournalStdout, 2: JournalStderr} {
+		if fd == 0 || !j.Takes(fd) {
+			continue
+		}
+		if errno := j.stream(fd, priority); errno != 0 {
+			return "", errno
+		}
+		last = max(last, fd)
 	}
 	var st syscall.Stat_t
-	if err := syscall.Fstat(2, &st); err != nil {
+	if err := syscall.Fstat(last, &st); err != nil {
 		return "", number(err)
 	}
 	return utoa(st.Dev) + ":" + utoa(st.Ino), 0

@@ -21,6 +21,7 @@ const (
 	signals         = 64 // the kernel's _NSIG on amd64 and arm64
 	sigsetBytes     = signals / 8
 	unchanged       = ^uintptr(0)
+	atFDCWD         = ^uintptr(99) // -100
 )
 
 // tape is the rest of the plan, in the order that keeps rights and loses none
@@ -65,6 +66,21 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 	if p.Dir != "" {
 		t = append(t, call{step: "change directory to " + p.Dir, nr: syscall.SYS_CHDIR,
 			a: uintptr(unsafe.Pointer(dir)), keep: unsafe.Pointer(dir)})
+	}
+	for fd, file := range [...]string{1: p.Stdout, 2: p.Stderr} {
+		if file == "" {
+			continue
+		}
+		path, err := syscall.BytePtrFromString(file)
+		if err != nil {
+			return nil, number(err)
+		}
+		n, words := uintptr(fd), LogSteps(file, fd)
+		t = append(t, call{step: words.Close, nr: syscall.SYS_CLOSE, a: n},
+			call{step: words.Open, nr: syscall.SYS_OPENAT, a: atFDCWD, b: uintptr(unsafe.Pointer(path)),
+				c: LogFlags | syscall.O_NOFOLLOW, d: LogMode, keep: unsafe.Pointer(path)},
+			call{step: words.Judge, nr: syscall.SYS_SYNC_FILE_RANGE, a: n},
+			call{step: words.Settle, nr: syscall.SYS_FCNTL, a: n, b: syscall.F_SETFL, c: syscall.O_APPEND})
 	}
 	if p.DeathSignal != 0 { // after the identity, whose change forgets it
 		t = append(t, call{step: "ask for a signal at the master's death", nr: syscall.SYS_PRCTL, a: prSetPdeathsig, b: uintptr(p.DeathSignal)})

@@ -91,7 +91,7 @@ func TestNumbers(t *testing.T) {
 			"FCNTL": m.fcntl, "FSTAT": m.fstat, "GETPID": m.getpid, "OPENAT": m.openat, "PRCTL": m.prctl,
 			"PRLIMIT64": m.prlimit, "READ": m.read, "SENDTO": m.sendto, "SETGROUPS": m.setgroups, "SETPRIORITY": m.setpriority,
 			"SETRESGID": m.setresgid, "SETRESUID": m.setresuid, "SETSOCKOPT": m.setsockopt,
-			"SHUTDOWN": m.shutdown, "SOCKET": m.socket, "UMASK": m.umask, "WRITE": m.write,
+			"SHUTDOWN": m.shutdown, "SOCKET": m.socket, "SYNC_FILE_RANGE": m.syncFileRange, "UMASK": m.umask, "WRITE": m.write,
 		} {
 			if theirs[call] != fmt.Sprint(number) {
 				t.Errorf("%s: %s is %q, not %d", name, call, theirs[call], number)

@@ -3,6 +3,7 @@ package elf
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -189,6 +190,39 @@ func TestFailedStep(t *testing.T) {
 		p.Dir, p.Path = "", "/nonexistent/x"
 		_, report, code = carryOut(t, machine, p)
 		if d := cmp.Diff(launch.Report{Reached: true, Step: "execute /nonexistent/x", Errno: 2}, report); d != "" || code != 127 {
+			t.Errorf("exit status %d: %s", code, d)
+		}
+	})
+}
+
+// A log file is opened and judged in the same way on either architecture.
+func TestLogFile(t *testing.T) {
+	onAll(t, func(t *testing.T, machine string) {
+		dir := t.TempDir()
+		out, errs, pipe := filepath.Join(dir, "out"), filepath.Join(dir, "err"), filepath.Join(dir, "pipe")
+		if err := errors.Join(os.WriteFile(out, []byte("old\n"), 0o666), unix.Mkfifo(pipe, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		p := &launch.Plan{Path: "/bin/sh", Args: []string{"sh", "-c", "echo out; echo err >&2; grep flags /proc/self/fdinfo/1 >&2"},
+			Env: []string{"PATH=/usr/bin:/bin"}, Umask: 0o027, UID: -1, GID: -1, Stdout: out, Stderr: errs}
+		if _, report, code := carryOut(t, machine, p); report != (launch.Report{Reached: true}) || code != 0 {
+			t.Errorf("%+v, exit status %d", report, code)
+		}
+		for path, want := range map[string]string{out: "old\nout\n", errs: "err\n"} {
+			b, err := os.ReadFile(path)
+			if got, _, _ := strings.Cut(string(b), "flags"); err != nil || got != want {
+				t.Errorf("%s: %q, %v", path, b, err)
+			}
+		}
+		p.Stderr = pipe
+		reader, err := unix.Open(pipe, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(reader)
+		_, report, code := carryOut(t, machine, p)
+		want := launch.Report{Step: "use " + pipe + " for standard error, which has to be a regular file", Errno: syscall.ESPIPE}
+		if d := cmp.Diff(want, report); d != "" || code != 127 {
 			t.Errorf("exit status %d: %s", code, d)
 		}
 	})

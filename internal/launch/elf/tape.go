@@ -67,6 +67,8 @@ func (m *Machine) Make(p *launch.Plan, image, report int) (Image, error) {
 	if p.Dir != "" {
 		b.call("change directory to "+p.Dir, b.chdir, uint64(b.string(p.Dir, 0)))
 	}
+	b.logFile(p.Stdout, 1)
+	b.logFile(p.Stderr, 2)
 	if p.DeathSignal != 0 { // after the identity, whose change forgets it
 		b.call("ask for a signal at the master's death", b.prctl, prSetPdeathsig, uint64(p.DeathSignal))
 	}
@@ -139,7 +141,12 @@ func (b *builder) journal(j *launch.Journal, to address) {
 	}
 	at, buffer, fd := b.bytes(socket), b.words(launch.JournalBuffer), b.words(0)
 	loaded := func(s *step) { s.flags |= load }
+	last := uint64(0)
 	for i, priority := range []string{launch.JournalStdout, launch.JournalStderr} {
+		if !j.Takes(i + 1) {
+			continue
+		}
+		last = uint64(i + 1)
 		header := []byte(j.Header(priority))
 		b.call(name, b.socket, syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0).store = fd
 		loaded(b.call(name, b.connect, uint64(fd), uint64(at), size))
@@ -150,7 +157,7 @@ func (b *builder) journal(j *launch.Journal, to address) {
 		loaded(b.try(b.close, uint64(fd)))
 	}
 	stat := b.bytes(make([]byte, statSize))
-	b.call(name, b.fstat, 2, uint64(stat))
+	b.call(name, b.fstat, last, uint64(stat))
 	b.decimal(stat+devAt, to, ':')
 	b.decimal(stat+inoAt, 0, 0)
 }
@@ -160,6 +167,18 @@ func (b *builder) overwrite(path, text, name string) {
 	b.call(name, b.openat, atFDCWD, uint64(b.string(path, 0)), syscall.O_WRONLY|syscall.O_CLOEXEC).store = fd
 	b.call(name, b.write, uint64(fd), uint64(b.string(text, 0)), uint64(len(text))).flags = load
 	b.try(b.close, uint64(fd)).flags |= load
+}
+
+// logFile puts a log file on a descriptor, as launch.LogSteps says.
+func (b *builder) logFile(path string, fd int) {
+	if path == "" {
+		return
+	}
+	n, words := uint64(fd), launch.LogSteps(path, fd)
+	b.call(words.Close, b.close, n)
+	b.call(words.Open, b.openat, atFDCWD, uint64(b.string(path, 0)), launch.LogFlags|b.noFollow, launch.LogMode)
+	b.call(words.Judge, b.syncFileRange, n)
+	b.call(words.Settle, b.fcntl, n, syscall.F_SETFL, syscall.O_APPEND)
 }
 
 // identity is groups, then group, then user: each needs the rights that the
