@@ -1,8 +1,18 @@
 // Package worker gives a Go program the best manners under fugue, or under any
 // manager that hands sockets over as systemd does: its listeners by name, the
-// word that it is ready, and a stop that loses no request. It imports nothing
-// but the standard library, and it keeps no state: what it knows comes from the
-// environment, which Listeners consumes.
+// word that it is ready, pings for the watchdog, and a stop that loses nothing.
+// For net/http that is one call:
+//
+//	err := worker.Serve(&http.Server{Handler: mux})
+//
+// and ServeConns for anything else that accepts connections. In the stop, within
+// a deadline: a connection that was accepted gets its first request answered; one
+// that is kept alive gets its next answer with Connection: close, or a GOAWAY in
+// HTTP/2, and is not closed between two requests of its client; websockets are
+// told (Options.OnDrain, Draining) and waited for.
+//
+// The package imports nothing but the standard library, and keeps no state: what
+// it knows comes from the environment, of which Listeners takes LISTEN_*.
 package worker
 
 import (
@@ -113,27 +123,4 @@ func takeListener(fd int, name string) (net.Listener, error) {
 		u.SetUnlinkOnClose(false)
 	}
 	return l, nil
-}
-
-// Ready tells the manager that this worker serves. It is Notify("READY=1").
-func Ready() error { return Notify("READY=1") }
-
-// Notify sends one sd_notify(3) datagram, KEY=VALUE lines separated by newlines,
-// to NOTIFY_SOCKET. Without NOTIFY_SOCKET there is nobody to tell, and that is
-// no error: the same program runs in a terminal.
-func Notify(state string) error {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return nil
-	}
-	// net takes a leading @ for an abstract address, as systemd writes it.
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		return fmt.Errorf("reach NOTIFY_SOCKET: %w", err)
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte(state)); err != nil {
-		return fmt.Errorf("send to NOTIFY_SOCKET: %w", err)
-	}
-	return nil
 }

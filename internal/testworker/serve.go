@@ -126,7 +126,7 @@ func (b Behaviour) stamp(next http.Handler) http.Handler {
 
 func (b Behaviour) serve(srv *http.Server) error {
 	if b.Drain == "right" && !b.IgnoreTerm {
-		return worker.Drain{IdleGrace: b.IdleGrace, Ready: b.becomeReady}.Serve(srv)
+		return worker.Options{IdleGrace: b.IdleGrace, Ready: b.becomeReady}.Serve(srv)
 	}
 	listeners, err := b.listen()
 	if err != nil {
