@@ -50,6 +50,8 @@ var imports = map[string][]string{
 
 	"internal/launch/elf": {"internal/launch"}, // the same plan, as a program of its own
 
+	"packaging/gen": {"internal/cli", "internal/config"}, // pages from the help texts, a schema from the parser
+
 	// For tests only; see testOnly.
 	"internal/testworker":                {"worker"},
 	"internal/testworker/cmd/testworker": {"internal/testworker"},
@@ -68,7 +70,7 @@ var imports = map[string][]string{
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/leaks", "e2e/servers", "e2e/storm", "bench", "bench/probe"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/leaks", "e2e/servers", "e2e/storm", "bench", "bench/probe", "packaging/gen"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {
@@ -89,8 +91,10 @@ var notInBinary = map[string]string{
 	"expvar":                       "it opens debug pages on any default server",
 	"github.com/google/go-cmp/cmp": "for tests",
 	"pgregory.net/rapid":           "for tests",
-	"go.uber.org/goleak":           "for tests",
-	"C":                            "one static binary runs on every root",
+	"github.com/santhosh-tekuri/jsonschema/v6": "for tests",
+	"github.com/cpuguy83/go-md2man/v2/md2man":  "for packages",
+	"go.uber.org/goleak":                       "for tests",
+	"C":                                        "one static binary runs on every root",
 }
 
 type listed struct {

@@ -51,6 +51,14 @@ func Main(args []string, deps Deps) int {
 	return a.main(context.Background(), args)
 }
 
+// Tree is the command line as data, for what is made from it: manual pages and
+// the completions of shells.
+func Tree(version string) *cobra.Command {
+	root := newApp(Deps{Version: version}, os.Stdout, os.Stderr).root()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
 // app is one run of the command line.
 type app struct {
 	deps   Deps

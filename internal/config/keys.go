@@ -96,7 +96,7 @@ func (d *decoder) command(dst *[]Template) schema {
 		if _, ok := n.value.([]any); ok && len(n.elems) == 0 {
 			d.errorf(n.pos, "%s is empty", name)
 		}
-	}}
+	}}.as(formCommand)
 }
 
 func (d *decoder) workers() schema {
@@ -114,7 +114,7 @@ func (d *decoder) workers() schema {
 			}
 		}
 		return errKind
-	})
+	}).as(form{"anyOf": []any{formRange(0, maxWorkers), formWords("auto")}})
 }
 
 func (d *decoder) environment() schema {
@@ -177,7 +177,7 @@ func (d *decoder) signal(dst *int) schema {
 		}
 		*dst = n
 		return nil
-	})
+	}).as(form{"type": []any{"string", "integer"}, "minLength": 1})
 }
 
 func readSignal(v any) (int, error) {
@@ -217,7 +217,7 @@ func (d *decoder) limits() map[string]schema {
 		"umask": {kind: Text, set: func(name string, n *node) {
 			mask.set(name, n)
 			l.Umask = int(umask)
-		}},
+		}, form: mask.form},
 		"nice":          d.optionalInteger(&l.Nice, -20, 19),
 		"oom_score_adj": d.optionalInteger(&l.OOMScoreAdj, -1000, 1000),
 		"no_new_privs":  d.boolean(&l.NoNewPrivs),
@@ -233,7 +233,7 @@ func (d *decoder) limits() map[string]schema {
 			}
 			l.Rlimits = append(l.Rlimits, Rlimit{Name: r.name, Resource: r.resource, Soft: soft, Hard: hard})
 			return nil
-		})
+		}).as(r.form())
 	}
 	return keys
 }

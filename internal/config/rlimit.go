@@ -54,6 +54,13 @@ func (r rlimit) what() string {
 	return `a number, "infinity" or "SOFT:HARD"`
 }
 
+func (r rlimit) form() form {
+	if r.unit == times {
+		return formDuration
+	}
+	return formSize
+}
+
 // read takes one value for both limits, or the two.
 func (r rlimit) read(v any) (soft, hard uint64, err error) {
 	s, ok := v.(string)

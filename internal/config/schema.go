@@ -23,6 +23,7 @@ const (
 // schema is a key with what reads its value, or a table of such keys.
 type schema struct {
 	kind Kind
+	form form                       // in the JSON Schema; nil: what its kind has
 	set  func(name string, n *node) // a value; nil in a table
 	keys map[string]schema          // a table with known keys
 	each func(name string) (schema, error)

@@ -59,7 +59,7 @@ func show(v any) string {
 }
 
 func (d *decoder) text(dst *string) schema {
-	return d.leaf(Text, "a string", func(v any) error { return readText(dst, v) })
+	return d.leaf(Text, "a string", func(v any) error { return readText(dst, v) }).as(formText)
 }
 
 func readText(dst *string, v any) error {
@@ -88,7 +88,7 @@ func (d *decoder) path(dst *string) schema {
 		if *dst != "" {
 			*dst = d.absolute(*dst, n.pos)
 		}
-	}}
+	}, form: formText}
 }
 
 func (d *decoder) absolute(path string, at Pos) string {
@@ -141,7 +141,7 @@ func (d *decoder) integer(dst *int, low, high int64) schema {
 		}
 		*dst = int(n)
 		return inRange(n, low, high)
-	})
+	}).as(formRange(low, high))
 }
 
 func (d *decoder) optionalInteger(dst **int, low, high int64) schema {
@@ -150,7 +150,7 @@ func (d *decoder) optionalInteger(dst **int, low, high int64) schema {
 	return schema{kind: Number, set: func(name string, n *node) {
 		s.set(name, n)
 		*dst = &i
-	}}
+	}, form: s.form}
 }
 
 func (d *decoder) amount(dst *Amount) schema {
@@ -160,7 +160,7 @@ func (d *decoder) amount(dst *Amount) schema {
 			*dst = a
 		}
 		return err
-	})
+	}).as(form{"anyOf": []any{formRange(0, maxWorkers), form{"type": "string", "pattern": "^[0-9]+%$"}}})
 }
 
 func (d *decoder) oneOf(dst *string, words ...string) schema {
@@ -179,7 +179,7 @@ func (d *decoder) oneOf(dst *string, words ...string) schema {
 			}
 		}
 		return errKind
-	})
+	}).as(formWords(words...))
 }
 
 // What a duration may be, besides not negative.
@@ -205,7 +205,7 @@ func (d *decoder) duration(dst *time.Duration, b bounds) schema {
 		}
 		*dst = t
 		return nil
-	})
+	}).as(formDuration)
 }
 
 func readDuration(v any) (time.Duration, error) {
@@ -233,7 +233,7 @@ func (d *decoder) size(dst *uint64) schema {
 		}
 		*dst = n
 		return err
-	})
+	}).as(formSize)
 }
 
 func readSize(v any) (uint64, error) {
@@ -263,5 +263,5 @@ func (d *decoder) mode(dst *uint32, low uint64) schema {
 		}
 		*dst = uint32(n)
 		return nil
-	})
+	}).as(form{"type": "string", "pattern": "^[0-7]+$"})
 }
