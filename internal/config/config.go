@@ -154,6 +154,12 @@ type Limits struct {
 	Nice        *int // nil: as it is
 	OOMScoreAdj *int // nil: as it is
 	NoNewPrivs  bool
+	// CapabilityBoundingSet is all that a worker, or what it executes, can
+	// ever have; nil: what the master can.
+	CapabilityBoundingSet *Capabilities
+	// AmbientCapabilities are those that a worker has whatever its user; nil:
+	// none for another user than the master's, else the master's.
+	AmbientCapabilities *Capabilities
 }
 
 // Rlimit is one limit of setrlimit(2).

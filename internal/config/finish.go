@@ -23,6 +23,7 @@ func (d *decoder) finish() {
 	d.checkAddresses()
 	d.checkReload()
 	d.checkTimes()
+	d.checkCapabilities()
 	d.checkPlaceholders()
 }
 

@@ -221,6 +221,9 @@ func (d *decoder) limits() map[string]schema {
 		"nice":          d.optionalInteger(&l.Nice, -20, 19),
 		"oom_score_adj": d.optionalInteger(&l.OOMScoreAdj, -1000, 1000),
 		"no_new_privs":  d.boolean(&l.NoNewPrivs),
+
+		"capability_bounding_set": d.capabilities(&l.CapabilityBoundingSet),
+		"ambient_capabilities":    d.capabilities(&l.AmbientCapabilities),
 	}
 	for _, r := range rlimits {
 		keys[r.name] = d.leaf(Number, r.what(), func(v any) error {

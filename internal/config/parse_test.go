@@ -84,6 +84,8 @@ umask = "0027"
 nice = -5
 oom_score_adj = 500
 no_new_privs = true
+capability_bounding_set = ["CAP_NET_BIND_SERVICE", "net_raw"]
+ambient_capabilities = ["cap_net_raw"]
 
 [control]
 group = "adm"
@@ -143,6 +145,7 @@ func TestEveryKey(t *testing.T) {
 			Rlimits: []Rlimit{{"nofile", 7, 1024, 65536}, {"core", 4, Unlimited, Unlimited}, {"stack", 3, 8 << 20, 8 << 20},
 				{"nproc", 6, 100, 100}, {"cpu", 0, 600, 600}},
 			Umask: 0o027, Nice: ptr(-5), OOMScoreAdj: ptr(500), NoNewPrivs: true,
+			CapabilityBoundingSet: ptr(Capabilities(1<<10 | 1<<13)), AmbientCapabilities: ptr(Capabilities(1 << 13)),
 		},
 		Control: Control{Group: "adm", Readers: "staff"},
 	}
@@ -285,6 +288,11 @@ func TestErrors(t *testing.T) {
 		{"backoff", c + "[restart]\nbackoff = \"1min\"", `3:1: error: restart.max_backoff is less than restart.backoff`},
 		{"rlimit", c + "[limits]\nnofile = \"many\"", `3:1: error: limits.nofile must be a number, "infinity" or "SOFT:HARD", not "many": "many" is not a number`},
 		{"rlimit upside down", c + "[limits]\nas = \"2G:1G\"", `3:1: error: limits.as must be a size such as "64M", "infinity" or "SOFT:HARD", not "2G:1G": the soft limit is above the hard one`},
+		{"capability", c + "[limits]\ncapability_bounding_set = [\"CAP_CHOWN\", \"CAP_NET_BIN_SERVICE\"]", `3:41: error: limits.capability_bounding_set[1]: unknown capability "CAP_NET_BIN_SERVICE"; did you mean CAP_NET_BIND_SERVICE?`},
+		{"no capability", c + "[limits]\nambient_capabilities = [\"root\"]", `3:25: error: limits.ambient_capabilities[0]: unknown capability "root"; capabilities(7) lists them`},
+		{"all but a capability", c + "[limits]\ncapability_bounding_set = [\"~CAP_SYS_ADMIN\"]", `3:28: error: limits.capability_bounding_set[0]: "~CAP_SYS_ADMIN": list the capabilities that are kept; there is no set of all but some`},
+		{"one capability", c + "[limits]\nambient_capabilities = \"CAP_KILL\"", `3:1: error: limits.ambient_capabilities must be an array of names such as ["CAP_NET_BIND_SERVICE"], not "CAP_KILL"; say ambient_capabilities = ["CAP_KILL"]`},
+		{"capability out of bounds", c + "[limits]\nambient_capabilities = [\"CAP_KILL\"]\ncapability_bounding_set = []", `3:1: error: limits.ambient_capabilities: CAP_KILL is not in limits.capability_bounding_set: nothing that a worker runs may have it`},
 		{"nice", c + "[limits]\nnice = 20", `3:1: error: limits.nice must be a whole number, not 20: more than 19`},
 
 		{"placeholder", "command = [\"x\",\n\t\"{prot}\"]", `2:2: error: command[1]: unknown placeholder "{prot}"; known are {fd} {addr} {host} {port} {worker} {generation}, and a literal brace is written "{{" or "}}"`},

@@ -32,6 +32,13 @@ func (p *Plan) Encode() []byte {
 	for _, g := range p.Groups {
 		e.int(g)
 	}
+	e.bool(p.Capabilities != nil)
+	if c := p.Capabilities; c != nil {
+		e.capabilities(c.Drop)
+		e.uint(c.Permitted)
+		e.uint(c.Inheritable)
+		e.capabilities(c.Ambient)
+	}
 	e.bool(p.Journal != nil)
 	if p.Journal != nil {
 		e.string(p.Journal.Path)
@@ -73,6 +80,9 @@ func decode(b []byte) (*Plan, bool) {
 		p.Groups = append(p.Groups, d.int())
 	}
 	if d.bool() {
+		p.Capabilities = &Capabilities{Drop: d.capabilities(), Permitted: d.uint(), Inheritable: d.uint(), Ambient: d.capabilities()}
+	}
+	if d.bool() {
 		p.Journal = &Journal{d.string(), d.string(), d.string(), d.int()}
 	}
 	p.Stdout, p.Stderr = d.string(), d.string()
@@ -107,6 +117,14 @@ func (e *encoder) strings(list []string) {
 	e.int(len(list))
 	for _, s := range list {
 		e.string(s)
+	}
+}
+
+func (e *encoder) capabilities(list []Capability) {
+	e.int(len(list))
+	for _, c := range list {
+		e.int(c.Number)
+		e.string(c.Name)
 	}
 }
 
@@ -165,6 +183,14 @@ func (d *decoder) strings() []string {
 	list := make([]string, 0, min(n, len(d.rest)/8))
 	for ; n > 0 && !d.bad; n-- {
 		list = append(list, d.string())
+	}
+	return list
+}
+
+func (d *decoder) capabilities() []Capability {
+	var list []Capability
+	for n := d.count(); n > 0 && !d.bad; n-- {
+		list = append(list, Capability{d.int(), d.string()})
 	}
 	return list
 }

@@ -11,7 +11,8 @@ func fullPlan() *Plan {
 	return &Plan{Path: "/bin/x", Args: []string{"x", "", "ä b"}, Env: []string{"A=", "B=1\n2"}, Dir: "/srv/web",
 		ListenPID: true, WatchdogPID: true, Umask: 0o27, Rlimits: []Rlimit{{7, 1, 1<<64 - 1}, {15, 0, 0}},
 		Nice: &nice, OOMScoreAdj: &oom, NoNewPrivs: true, Held: true, DeathSignal: 15, UID: 1<<32 - 2, GID: -1, Groups: []int{0, 5},
-		Journal: &Journal{Path: "/s", Identifier: "web/1", Unit: "web.service", Only: 2}, Stdout: "/var/log/a", Stderr: "/var/log/b"}
+		Capabilities: &Capabilities{Drop: []Capability{{13, "CAP_NET_RAW"}}, Permitted: 1 << 63, Inheritable: 1 << 10, Ambient: []Capability{{10, "x"}, {0, ""}}},
+		Journal:      &Journal{Path: "/s", Identifier: "web/1", Unit: "web.service", Only: 2}, Stdout: "/var/log/a", Stderr: "/var/log/b"}
 }
 
 func TestPlanSurvivesTheWay(t *testing.T) {

@@ -46,6 +46,9 @@ type Plan struct {
 	// nil then means none, never root's. A master that is not root and keeps
 	// its own UID cannot change them; there nil leaves them.
 	Groups []int
+	// Capabilities, nil: those that the user has by itself, and the master's
+	// ambient ones unless that user is another.
+	Capabilities *Capabilities
 
 	// Held: the command is not executed before somebody writes a byte to the
 	// other end of the report, which is a socket then. When that end is closed

@@ -25,8 +25,9 @@ const (
 )
 
 // tape is the rest of the plan, in the order that keeps rights and loses none
-// too early: what may need root first, then the identity, then what must
-// happen with the worker's own rights. Limits come late because the shim has
+// too early: what may need root first, the bounding set last of it, then the
+// identity, the capabilities that are to stay, and what must happen with the
+// worker's own rights. Limits come late because the shim has
 // to live with them.
 func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 	path, err := syscall.BytePtrFromString(p.Path)
@@ -59,7 +60,7 @@ func (p *Plan) tape(env []string, report int) ([]call, syscall.Errno) {
 		t = append(t, call{step: "set rlimit " + RlimitName(l.Resource), nr: syscall.SYS_PRLIMIT64,
 			a: 0, b: uintptr(l.Resource), c: uintptr(v), keep: v})
 	}
-	t = p.identity(t)
+	t = p.Capabilities.set(p.identity(p.Capabilities.bound(t)))
 	if p.NoNewPrivs {
 		t = append(t, call{step: "set no_new_privs", nr: syscall.SYS_PRCTL, a: prSetNoNewPrivs, b: 1})
 	}

@@ -84,6 +84,7 @@ func planOf(rel *release.Release) launch.Plan {
 	plan := launch.Plan{
 		Dir: rel.Dir, Umask: rel.Umask, Nice: rel.Nice, OOMScoreAdj: rel.OOMScoreAdj,
 		NoNewPrivs: rel.NoNewPrivs, UID: rel.UID, GID: rel.GID, Groups: rel.Groups,
+		Capabilities: capabilities(rel, os.Geteuid(), ownRights),
 	}
 	for _, r := range rel.Rlimits {
 		plan.Rlimits = append(plan.Rlimits, launch.Rlimit{Resource: r.Resource, Cur: r.Cur, Max: r.Max})

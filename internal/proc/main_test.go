@@ -32,6 +32,8 @@ func worker(role string) {
 		ignoring()
 	case "grouped":
 		grouped()
+	case "lesser":
+		lesser()
 	case "strangers":
 		strangers()
 	case "forbidding":

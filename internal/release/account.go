@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/config"
 )
 
 // accounts are the files that know users and groups. They are read here and not
@@ -117,16 +119,17 @@ type self struct {
 	uid, gid int
 	groups   []int
 	maySet   bool // change its users and groups: root, or CAP_SETUID and CAP_SETGID
+
+	permitted, bounding config.Capabilities
+	rlimit              func(resource int) (hard uint64, ok bool) // nil: none is known
+	niceness            func() int                                // the least; nil: not known
 }
 
 func currentSelf() self {
 	groups, _ := os.Getgroups()
-	me := self{uid: os.Geteuid(), gid: os.Getegid(), groups: groups, maySet: os.Geteuid() == 0}
-	var data [2]unix.CapUserData
-	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
-	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err == nil {
-		me.maySet = data[0].Effective&both == both
-	}
+	me := self{uid: os.Geteuid(), gid: os.Getegid(), groups: groups, rlimit: hardLimit, niceness: leastNice}
+	me.permitted, me.bounding = OwnCapabilities()
+	me.maySet = me.permitted.Has(unix.CAP_SETUID) && me.permitted.Has(unix.CAP_SETGID)
 	return me
 }
 

@@ -46,6 +46,9 @@ type Release struct {
 	OOMScoreAdj *int // nil: the master's
 	NoNewPrivs  bool
 
+	// Of the configuration, see config.Limits.
+	CapabilityBoundingSet, AmbientCapabilities *config.Capabilities
+
 	Sockets []Socket // in the order of their descriptors, the first is 3
 }
 
@@ -78,10 +81,9 @@ func freeze(cfg *config.Config, sockets []Socket, environ []string, acc accounts
 		NoNewPrivs:  cfg.Limits.NoNewPrivs,
 		Sockets:     append([]Socket(nil), sockets...),
 	}}
-	for _, l := range cfg.Limits.Rlimits {
-		m.rel.Rlimits = append(m.rel.Rlimits, Rlimit{Resource: l.Resource, Cur: l.Soft, Max: l.Hard})
-	}
 	account := m.rights(acc, me)
+	m.limits(me)
+	m.capabilities(me)
 	m.directory()
 	m.environment(environ, account)
 	m.rel.Args = m.sockets("command", cfg.Command)

@@ -87,7 +87,7 @@ func TestNumbers(t *testing.T) {
 			theirs[string(f[1])] = string(f[2])
 		}
 		for call, number := range map[string]uint32{
-			"CHDIR": m.chdir, "CLOSE": m.close, "CONNECT": m.connect, "DUP3": m.dup3, "EXECVE": m.execve,
+			"CAPSET": m.capset, "CHDIR": m.chdir, "CLOSE": m.close, "CONNECT": m.connect, "DUP3": m.dup3, "EXECVE": m.execve,
 			"FCNTL": m.fcntl, "FSTAT": m.fstat, "GETPID": m.getpid, "OPENAT": m.openat, "PRCTL": m.prctl,
 			"PRLIMIT64": m.prlimit, "READ": m.read, "SENDTO": m.sendto, "SETGROUPS": m.setgroups, "SETPRIORITY": m.setpriority,
 			"SETRESGID": m.setresgid, "SETRESUID": m.setresuid, "SETSOCKOPT": m.setsockopt,

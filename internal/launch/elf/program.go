@@ -21,7 +21,7 @@ import (
 type Machine struct {
 	code string
 
-	chdir, close, connect, dup3, execve, fcntl, fstat, getpid, openat, prctl, prlimit, read,
+	capset, chdir, close, connect, dup3, execve, fcntl, fstat, getpid, openat, prctl, prlimit, read,
 	sendto, setgroups, setpriority, setresgid, setresuid, setsockopt, shutdown, socket, syncFileRange,
 	umask, write uint32
 
@@ -38,8 +38,8 @@ var (
 // AMD64 is x86-64 Linux.
 func AMD64() *Machine {
 	return &Machine{
-		code:  amd64,
-		chdir: 80, close: 3, connect: 42, dup3: 292, execve: 59, fcntl: 72, fstat: 5, getpid: 39, openat: 257,
+		code:   amd64,
+		capset: 126, chdir: 80, close: 3, connect: 42, dup3: 292, execve: 59, fcntl: 72, fstat: 5, getpid: 39, openat: 257,
 		prctl: 157, prlimit: 302, read: 0, sendto: 44, setgroups: 116, setpriority: 141, setresgid: 119, setresuid: 117,
 		setsockopt: 54, shutdown: 48, socket: 41, syncFileRange: 277, umask: 95, write: 1, noFollow: 0x20000,
 	}
@@ -48,8 +48,8 @@ func AMD64() *Machine {
 // ARM64 is AArch64 Linux, little endian.
 func ARM64() *Machine {
 	return &Machine{
-		code:  arm64,
-		chdir: 49, close: 57, connect: 203, dup3: 24, execve: 221, fcntl: 25, fstat: 80, getpid: 172, openat: 56,
+		code:   arm64,
+		capset: 91, chdir: 49, close: 57, connect: 203, dup3: 24, execve: 221, fcntl: 25, fstat: 80, getpid: 172, openat: 56,
 		prctl: 167, prlimit: 261, read: 63, sendto: 206, setgroups: 159, setpriority: 140, setresgid: 149, setresuid: 147,
 		setsockopt: 208, shutdown: 210, socket: 198, syncFileRange: 84, umask: 166, write: 64, noFollow: 0x8000,
 	}

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,6 +96,21 @@ func onAll(t *testing.T, test func(t *testing.T, machine string)) {
 	}
 }
 
+const (
+	chown = 0
+	bind  = 10 // CAP_NET_BIND_SERVICE
+)
+
+// every capability that the kernel has, but for some.
+func every(but ...int) (list []launch.Capability) {
+	for n := range 41 {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0); err == nil && !slices.Contains(but, n) {
+			list = append(list, launch.Capability{Number: n, Name: "x"})
+		}
+	}
+	return list
+}
+
 // Every step, on either architecture.
 func TestWholePlan(t *testing.T) {
 	onAll(t, func(t *testing.T, machine string) {
@@ -106,12 +122,14 @@ func TestWholePlan(t *testing.T) {
 		nice, oom := 7, 500
 		script := `echo pid $(($$ == LISTEN_PID)) $(($$ == WATCHDOG_PID)); echo $1 $A; pwd; umask; nice
 cat /proc/self/oom_score_adj; ulimit -n; ulimit -Hn; id -u; id -g; id -G
-grep NoNewPrivs /proc/self/status; ls /proc/self/fd; cat /proc/$$/comm
+grep -e NoNewPrivs -e '^Cap' /proc/self/status; ls /proc/self/fd; cat /proc/$$/comm
 [ "$JOURNAL_STREAM" = $(stat -L -c %d:%i /proc/self/fd/2) ] && echo same; echo err >&2`
 		_, report, code := carryOut(t, machine, &launch.Plan{
 			Path: "/bin/sh", Args: []string{"sh", "-c", script, "sh", "one"}, Env: []string{"LISTEN_PID=1", "A=ä b", "PATH=/usr/bin:/bin"},
 			Dir: "/usr", ListenPID: true, WatchdogPID: true, Umask: 0o27, Rlimits: []launch.Rlimit{{Resource: 7, Cur: 100, Max: 200}},
 			Nice: &nice, OOMScoreAdj: &oom, NoNewPrivs: true, UID: 65534, GID: 65533, Groups: []int{4, 5},
+			Capabilities: &launch.Capabilities{Drop: every(bind, chown), Permitted: 1<<bind | 1<<chown, Inheritable: 1<<bind | 1<<chown,
+				Ambient: []launch.Capability{{Number: bind, Name: "x"}}},
 			Journal: &launch.Journal{Path: l.Addr().String(), Identifier: "web/3", Unit: "web.service"},
 		}, "LEFT=over")
 		if report != (launch.Report{Reached: true}) || code != 0 {
@@ -133,6 +151,7 @@ grep NoNewPrivs /proc/self/status; ls /proc/self/fd; cat /proc/$$/comm
 		}
 		want := [2]string{
 			"web/3\nweb.service\n6\n1\n0\n0\n0\npid 1 1\none ä b\n/usr\n0027\n7\n500\n100\n200\n65534\n65533\n65533 4 5\n" +
+				"CapInh:\t0000000000000401\nCapPrm:\t0000000000000400\nCapEff:\t0000000000000400\nCapBnd:\t0000000000000401\nCapAmb:\t0000000000000400\n" +
 				"NoNewPrivs:\t1\n0\n1\n2\n3\nsh\nsame\n",
 			"web/3\nweb.service\n4\n1\n0\n0\n0\nerr\n",
 		}

@@ -60,7 +60,9 @@ func (m *Machine) Make(p *launch.Plan, image, report int) (Image, error) {
 	for _, l := range p.Rlimits {
 		b.call("set rlimit "+launch.RlimitName(l.Resource), b.prlimit, 0, uint64(l.Resource), uint64(b.words(l.Cur, l.Max)))
 	}
+	b.bound(p.Capabilities)
 	b.identity(p)
+	b.capabilities(p.Capabilities)
 	if p.NoNewPrivs {
 		b.call("set no_new_privs", b.prctl, prSetNoNewPrivs, 1)
 	}
