@@ -6,6 +6,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,7 +25,9 @@ type Config struct {
 	Name                string // of the pool
 	Path                string // of the main file; empty where there were only flags
 	Command             []Template
-	Directory           string // absolute, symlinks not resolved
+	Preset              string    // a server whose ways are known; empty: none
+	Dialects            []Dialect // nil: systemd; empty: none
+	Directory           string    // absolute, symlinks not resolved
 	Workers             int
 	WorkersAuto         bool   // Workers was counted from the CPUs
 	User                string // name or number; empty: the master's
@@ -190,6 +193,14 @@ func defaults() *Config {
 		Limits:    Limits{Umask: -1},
 		Positions: map[string]Pos{},
 	}
+}
+
+// Speaks tells whether workers are told of their sockets in this way.
+func (c *Config) Speaks(d Dialect) bool {
+	if c.Dialects == nil {
+		return d == DialectSystemd
+	}
+	return slices.Contains(c.Dialects, d)
 }
 
 // Pos is where a key was said: "workers", "listen.http.stream", "command[1]",

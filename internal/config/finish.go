@@ -13,6 +13,7 @@ func (d *decoder) finish() {
 	if c.Directory == "" {
 		c.Directory = d.workDir
 	}
+	d.applyPreset()
 	if _, said := c.Positions["command"]; !said {
 		d.errorf(c.Pos("command"), `no command: say what the workers run, command = ["./server"] in the file or as the last arguments`)
 	}

@@ -41,6 +41,22 @@ func ReservedVariable(s string) bool {
 	return false
 }
 
+// SpokenVariable tells whether a variable belongs to one of the dialects, and so
+// spoke of the master's own sockets if the master has it: a worker would take
+// them for its own. gunicorn's are among them, though fugue does not speak so.
+func SpokenVariable(s string) bool {
+	switch s {
+	case "NGINX", "UNICORN_FD", "GUNICORN_FD", "GUNICORN_PID":
+		return true
+	}
+	for _, prefix := range []string{"EINHORN_", "SERVER_STARTER_", "FPM_SOCKETS", "PUMA_INHERIT_"} {
+		if strings.HasPrefix(s, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // Name is what Load would call the pool, even where the file is broken: a
 // master that takes over from another has to find its things without it.
 func Name(path string, o Options) (string, error) {

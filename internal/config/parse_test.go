@@ -14,6 +14,8 @@ import (
 )
 
 const full = `command = ["./bin/server", "--fd", "{fd:http}", "{{x}}"]
+preset = "puma"
+dialect = ["systemd", "puma"]
 directory = "/srv/web/current"
 workers = 4
 user = "web"
@@ -121,6 +123,8 @@ func TestEveryKey(t *testing.T) {
 		Name:                "web",
 		Path:                "/etc/fugue/web.toml",
 		Command:             templates("./bin/server", "--fd", "{fd:http}", "{{x}}"),
+		Preset:              "puma",
+		Dialects:            []Dialect{DialectSystemd, DialectPuma},
 		Directory:           "/srv/web/current",
 		Workers:             4,
 		User:                "web",
@@ -238,6 +242,10 @@ func TestErrors(t *testing.T) {
 		{"empty program", `command = [""]`, `1:12: error: command[0]: the program is empty`},
 		{"number in the command", "command = [\"x\",\n  80]", `2:3: error: command[1] must be a string, not 80`},
 		{"NUL in the command", `command = ["x", "a\u0000b"]`, `1:17: error: command[1]: it contains a NUL byte`},
+		{"unknown preset", c + `preset = "apache"`, `2:1: error: preset must be "gunicorn", "hypercorn", "java", "nginx", "node", "php-fpm", "puma", "starlet", "starman", "unicorn", "uvicorn" or "uwsgi", not "apache"`},
+		{"dialect as a string", c + `dialect = "nginx"`, `2:1: error: dialect must be an array of dialects such as ["systemd", "einhorn"], not "nginx"; say dialect = ["nginx"]`},
+		{"unknown dialect", c + "dialect = ['systemd',\n 'circus']", `3:2: error: dialect[1] must be "systemd", "einhorn", "server-starter", "nginx", "php-fpm", "unicorn" or "puma", not "circus"`},
+		{"dialect twice", c + "dialect = ['puma', 'puma']", `2:20: error: dialect[1]: "puma" is said already`},
 		{"check as a string", c + "[reload]\ncheck = \"a b\"", `3:1: error: reload.check must be an array of words, not "a b"; say check = ["a", "b"]`},
 
 		{"workers", c + `workers = "four"`, `2:1: error: workers must be a whole number or "auto", not "four"`},

@@ -78,6 +78,8 @@ func (d *decoder) schema() schema {
 	table := func(keys map[string]schema) schema { return schema{keys: keys} }
 	return table(map[string]schema{
 		"command":              d.command(&c.Command),
+		"preset":               d.oneOf(&c.Preset, presetNames()...),
+		"dialect":              d.dialect(&c.Dialects),
 		"directory":            d.path(&c.Directory),
 		"workers":              d.workers(),
 		"user":                 d.text(&c.User),

@@ -13,11 +13,12 @@ import (
 // Check finds what is wrong with a configuration on this machine as far as
 // that can be known without starting or binding anything: programs, users,
 // directories, environment files, addresses. What systemd is going to pass is
-// not known here; whatever placeholders speak of is taken to come from it.
-func Check(cfg *config.Config) error {
+// not known here; whatever placeholders speak of is taken to come from it. The
+// release is what workers would be made from, for a person to look at.
+func Check(cfg *config.Config) (*release.Release, error) {
 	_, specsErr := specs(cfg)
 	_, _, controlErr := controlRights(cfg)
-	_, releaseErr := release.Make(cfg, likelySockets(cfg), os.Environ())
+	rel, releaseErr := release.Make(cfg, likelySockets(cfg), os.Environ())
 	var all config.Errors
 	for _, err := range []error{specsErr, controlErr, releaseErr} {
 		if some, ok := errors.AsType[config.Errors](err); ok {
@@ -27,9 +28,9 @@ func Check(cfg *config.Config) error {
 		}
 	}
 	if all == nil {
-		return errors.Join(specsErr, controlErr, releaseErr)
+		return rel, errors.Join(specsErr, controlErr, releaseErr)
 	}
-	return all
+	return rel, all
 }
 
 // likelySockets are those that are configured, and one for each other name
@@ -64,6 +65,9 @@ func likelySockets(cfg *config.Config) []release.Socket {
 				add(p.Name, "tcp", "127.0.0.1:1")
 			}
 		}
+	}
+	if len(sockets) == 0 && cfg.Preset != "" {
+		add("", "tcp", "127.0.0.1:1") // a server has one
 	}
 	return sockets
 }

@@ -34,7 +34,7 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	if h.orphans(l.Config) == config.OrphansStop {
 		plan.DeathSignal = l.Config.Stop.Signal
 	}
-	plan.ListenPID = len(l.Sockets.Listeners()) > 0
+	plan.ListenPID = rel.ListenEnv()
 	name := h.name + "/" + strconv.Itoa(l.Slot)
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
 	started := time.Now()

@@ -63,6 +63,7 @@ func TestFirstStartFails(t *testing.T) {
 		{"is killed", manner{silent: true, life: time.Millisecond, exit: proc.Exit{Signal: syscall.SIGSEGV}}, []string{"killed by SIGSEGV"}, "", 0},
 		{"last lines come late", manner{silent: true, life: time.Millisecond, exit: proc.Exit{Code: 3}, stderr: []string{"why"}, tail: 2 * time.Second}, []string{"exit status 3"}, "why", 2 * time.Second},
 		{"hangs", manner{silent: true, seen: "holds the socket but does not wait on it", deaf: true}, []string{"was not ready within 1m30s", "READY=1", "[ready]"}, "", 90 * time.Second},
+		{"binds for itself", manner{silent: true, life: time.Millisecond, exit: proc.Exit{Code: 1}, stderr: []string{"Error: listen EADDRINUSE: address already in use :::3000"}}, []string{"exit status 1 before it was available: it tried to bind an address that is in use, and not to take fugue's socket; it has to be told", "{fd}", "preset"}, "Error: listen EADDRINUSE: address already in use :::3000", 0},
 		{"cannot be launched", absent, []string{"could not be started: execute /srv/server: no such file or directory"}, "", 0},
 		{"cannot be made", manner{start: errors.New("fork: cannot allocate memory")}, []string{"could not be started: fork: cannot allocate memory"}, "", 0},
 	} {
@@ -95,7 +96,7 @@ func TestNotReadySaysWhatWasSeen(t *testing.T) {
 		h.deploy("v1", manner{silent: true, seen: "listens on 127.0.0.1:9000 itself and not on fugue's socket", drain: time.Millisecond})
 		h.listen("a")
 		h.start()
-		h.mentions(h.wait().Error(), "worker 1 (pid 5000001) of generation 1 was not ready within 7s: it listens on 127.0.0.1:9000 itself", "[ready]")
+		h.mentions(h.wait().Error(), "worker 1 (pid 5000001) of generation 1 was not ready within 7s: it listens on 127.0.0.1:9000 itself", "{fd}")
 	})
 }
 

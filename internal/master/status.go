@@ -163,5 +163,5 @@ func (m *Master) lastFailure() string {
 	if b == nil {
 		return ""
 	}
-	return ": " + b.sentence(f, m.generations[m.current].config.Ready.Timeout)
+	return ": " + b.sentence(f, m.generations[m.current].config)
 }

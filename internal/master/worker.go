@@ -184,7 +184,7 @@ func (o *obituaries) find(id pool.ID) *obituary {
 }
 
 // sentence says of a failed worker who it was and how it failed.
-func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
+func (b *obituary) sentence(f pool.Failure, cfg *config.Config) string {
 	who := fmt.Sprintf("worker %d (pid %d) of generation %d", b.slot, b.pid, b.generation)
 	switch {
 	case b.launch != nil:
@@ -194,7 +194,10 @@ func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
 		if seen != "" {
 			seen = ": it " + seen
 		}
-		return fmt.Sprintf("%s was not ready within %v%s%s", who, timeout, seen, "; send READY=1 from it, or set [ready] when or timeout")
+		if ignored := b.ignored(cfg); ignored != "" {
+			return fmt.Sprintf("%s was not ready within %v%s", who, cfg.Ready.Timeout, ignored)
+		}
+		return fmt.Sprintf("%s was not ready within %v%s%s", who, cfg.Ready.Timeout, seen, "; send READY=1 from it, or set [ready] when or timeout")
 	case b.waited && !b.exited:
 		return fmt.Sprintf("%s said that it is stopping and had not ended %v later", who, tailTimeout)
 	case b.gaveUp:
@@ -202,7 +205,7 @@ func (b *obituary) sentence(f pool.Failure, timeout time.Duration) string {
 	case f.Late:
 		return fmt.Sprintf("%s %s after it had become available", who, ended(b.exit))
 	}
-	return fmt.Sprintf("%s %s before it was available", who, ended(b.exit))
+	return fmt.Sprintf("%s %s before it was available%s", who, ended(b.exit), b.ignored(cfg))
 }
 
 func ended(e proc.Exit) string {

@@ -16,7 +16,7 @@ import (
 func (m *maker) environment(environ []string, who *account) {
 	for _, e := range environ {
 		name, value, ok := strings.Cut(e, "=")
-		if ok && name != "" && !config.ReservedVariable(name) {
+		if ok && name != "" && !config.ReservedVariable(name) && !config.SpokenVariable(name) {
 			m.setenv(name, config.Literal(value))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,9 @@ type Release struct {
 	CapabilityBoundingSet, AmbientCapabilities *config.Capabilities
 
 	Sockets []Socket // in the order of their descriptors, the first is 3
+
+	SocketEnv   []config.Variable // says them in other words than LISTEN_FDS; the check has none
+	NoListenEnv bool              // LISTEN_FDS and the like are not said
 }
 
 // Rlimit is for setrlimit(2). Resource is RLIMIT_*.
@@ -86,7 +90,8 @@ func freeze(cfg *config.Config, sockets []Socket, environ []string, acc accounts
 	m.capabilities(me)
 	m.directory()
 	m.environment(environ, account)
-	m.rel.Args = m.sockets("command", cfg.Command)
+	m.dialects()
+	m.rel.Args = m.command()
 	m.rel.Path = m.program("command", cfg.Command)
 	if len(cfg.Reload.Check) > 0 {
 		m.rel.CheckArgs = m.sockets("reload.check", cfg.Reload.Check)
@@ -134,10 +139,10 @@ func (m *maker) expand(key string, t config.Template) config.Template {
 
 // Command is the argv and the environment of one worker; the program is Path.
 // LISTEN_PID is not in it: only the worker's own process knows it, and it
-// belongs there where Sockets is not empty.
+// belongs there where ListenEnv says so.
 func (r *Release) Command(v Vars) (argv, env []string) {
-	argv, env = r.fill(r.Args, v)
-	if len(r.Sockets) > 0 {
+	argv, env = r.fill(r.Args, slices.Concat(r.Env, r.SocketEnv), v)
+	if r.ListenEnv() {
 		names := make([]string, len(r.Sockets))
 		for i, s := range r.Sockets {
 			names[i] = s.Name
@@ -152,14 +157,17 @@ func (r *Release) Command(v Vars) (argv, env []string) {
 	return argv, append(env, "FUGUE_WORKER="+strconv.Itoa(v.Worker))
 }
 
+// ListenEnv tells whether the worker is to find LISTEN_FDS, and so LISTEN_PID.
+func (r *Release) ListenEnv() bool { return len(r.Sockets) > 0 && !r.NoListenEnv }
+
 // Check is the argv and the environment of the check command; the program is
 // CheckPath. It is no worker: it gets no sockets, no inbox and no slot, and
 // {worker} in the environment is 0.
 func (r *Release) Check(generation int) (argv, env []string) {
-	return r.fill(r.CheckArgs, Vars{Generation: generation})
+	return r.fill(r.CheckArgs, r.Env, Vars{Generation: generation})
 }
 
-func (r *Release) fill(words []config.Template, v Vars) (argv, env []string) {
+func (r *Release) fill(words []config.Template, vars []config.Variable, v Vars) (argv, env []string) {
 	worker, generation := strconv.Itoa(v.Worker), strconv.Itoa(v.Generation)
 	value := func(t config.Template) string {
 		s, _ := t.Expand(func(p config.Placeholder) (string, error) {
@@ -173,7 +181,7 @@ func (r *Release) fill(words []config.Template, v Vars) (argv, env []string) {
 	for _, w := range words {
 		argv = append(argv, value(w))
 	}
-	for _, e := range r.Env {
+	for _, e := range vars {
 		env = append(env, e.Name+"="+value(e.Value))
 	}
 	return argv, append(env, "FUGUE_POOL="+r.Pool, "FUGUE_GENERATION="+generation)
