@@ -47,7 +47,12 @@ func (p *pool) read() (w written) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	for line := range strings.Lines(string(b)) {
+	type worker struct {
+		ID, Generation int
+		State          string
+	}
+	workers := map[int]worker{}
+	for line := range strings.Lines(string(b)) { // a later one takes the place of an earlier
 		var r struct {
 			Master *struct {
 				Current int
@@ -56,9 +61,10 @@ func (p *pool) read() (w written) {
 					Phase string
 				}
 			}
-			Worker *struct {
-				Generation int
-				State      string
+			Worker *worker
+			Gone   *struct {
+				Part   string
+				Number int
 			}
 		}
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
@@ -66,13 +72,21 @@ func (p *pool) read() (w written) {
 		}
 		switch {
 		case r.Master != nil:
-			w.Current = r.Master.Current
+			w.Current, w.From, w.To, w.Phase = r.Master.Current, 0, 0, ""
 			if r.Master.Rollout != nil {
 				w.From, w.To, w.Phase = w.Current, r.Master.Rollout.To, r.Master.Rollout.Phase
 			}
-		case r.Worker != nil && r.Worker.Generation != w.To && r.Worker.State != "stopping":
+		case r.Worker != nil:
+			workers[r.Worker.ID] = *r.Worker
+		case r.Gone != nil && r.Gone.Part == "worker":
+			delete(workers, r.Gone.Number)
+		}
+	}
+	for _, one := range workers {
+		switch {
+		case one.Generation != w.To && one.State != "stopping":
 			w.Old++
-		case r.Worker != nil && (r.Worker.State == "ready" || r.Worker.State == "available"):
+		case one.State == "ready" || one.State == "available":
 			w.New++
 		}
 	}

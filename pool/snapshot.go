@@ -41,6 +41,16 @@ type WorkerRow struct {
 
 // Snapshot copies the table.
 func (p *Pool) Snapshot() Snapshot {
+	s := p.Head()
+	s.Workers = make([]WorkerRow, 0, len(p.workers))
+	for row := range p.Rows {
+		s.Workers = append(s.Workers, row)
+	}
+	return s
+}
+
+// Head is a Snapshot without the workers.
+func (p *Pool) Head() Snapshot {
 	s := Snapshot{MaxDraining: p.maxDraining, LastID: p.lastID}
 	for g, gen := range p.generations {
 		s.Generations = append(s.Generations, GenerationRow{
@@ -49,11 +59,16 @@ func (p *Pool) Snapshot() Snapshot {
 		})
 	}
 	slices.SortFunc(s.Generations, func(a, b GenerationRow) int { return int(a.Generation - b.Generation) })
-	s.Workers = make([]WorkerRow, 0, len(p.workers))
-	for _, w := range p.workers {
-		s.Workers = append(s.Workers, w.row())
-	}
 	return s
+}
+
+// Rows are those of a Snapshot, one after the other: to range over.
+func (p *Pool) Rows(yield func(WorkerRow) bool) {
+	for _, w := range p.workers {
+		if !yield(w.row()) {
+			return
+		}
+	}
 }
 
 func (w *Worker) row() WorkerRow {

@@ -19,29 +19,39 @@ var (
 	ErrDamaged = errors.New("the state is damaged: neither of its two slots is whole")
 )
 
-// The format, for ever: two slots, each magic, sequence, length and checksum,
-// little endian, then the payload. The checksum (CRC-64, ECMA) is over the
-// magic, the sequence, the length and the payload. What is behind the payload
-// is left from longer ones.
+// The format, for ever: two slots, each a frame with the whole state, and behind
+// it frames with what was appended to it. A frame is magic, sequence, length and
+// checksum, little endian, then the payload. The checksum (CRC-64, ECMA) is over
+// the magic, the sequence, the length and the payload. The sequence counts the
+// frames of both slots: one behind another that does not have the next number is
+// left from an earlier time, as is everything after it.
 const (
 	slotSize   = 16 << 20 // the second slot begins here; the file is sparse
 	headerSize = 32
-	magic      = "fugue\x00S1"
+	magic      = "fugue\x00S1" // of a whole state
+	magicMore  = "fugue\x00M1" // of what was appended
 
 	// MaxPayload is the largest payload, in bytes.
 	MaxPayload = slotSize - headerSize
+
+	// little may be appended to the smallest state: below it a write costs the
+	// same, however long it is.
+	little = 64 << 10
 )
 
 // Slots is a file that is never without a whole state: of two slots, the older
 // is written. A process that is killed at any instant of that leaves the other.
-// One process writes at a time, the holder of the pool's lock; any may read.
+// What is appended to the newer one counts as soon as it is whole. One process
+// writes at a time, the holder of the pool's lock; any may read.
 //
 // It is not safe for concurrent use.
 type Slots struct {
 	fd   int
 	name string // for errors
-	next int    // the slot to write
-	seq  uint64 // the newest whole one's, 0 if there is none
+	next int    // the slot to write, the older one
+	seq  uint64 // of the newest whole frame, 0 if there is none
+	base int    // bytes of the newer slot's first payload
+	end  int    // of the newer slot's last whole frame, from its beginning
 }
 
 // newSlots takes up the file where its last writer left it.
@@ -52,7 +62,7 @@ func newSlots(fd int, name string) (*Slots, error) {
 		return nil, err
 	}
 	if err == nil {
-		s.next, s.seq = 1-newest.index, newest.seq
+		s.next, s.seq, s.base, s.end = 1-newest.index, newest.seq, newest.base, newest.end
 	}
 	return s, nil
 }
@@ -78,20 +88,57 @@ func (s *Slots) Write(payload []byte) error {
 	if len(payload) > MaxPayload {
 		return fmt.Errorf("write %s: the state has %d bytes, a slot holds %d: what came before stays", s.name, len(payload), MaxPayload)
 	}
-	b := encodeSlot(s.seq+1, payload)
-	at := int64(s.next) * slotSize
-	n, err := unix.Pwrite(s.fd, b, at)
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Pwrite(s.fd, b, at)
+	if err := s.put(encodeFrame(magic, s.seq+1, payload), s.next, 0); err != nil {
+		return err
 	}
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite // no room: the slot is torn, and written again next time
+	s.seq++
+	s.next = 1 - s.next
+	s.base, s.end = len(payload), headerSize+len(payload)
+	return nil
+}
+
+// Room is how many bytes may be appended before it is time to write the whole
+// again: about as many as it has, so that the file stays small and no write is
+// dear for long.
+func (s *Slots) Room() int {
+	if s.seq == 0 {
+		return 0
+	}
+	appended := s.end - headerSize - s.base
+	return min(max(s.base, little)-appended, slotSize-s.end) - headerSize
+}
+
+// Append makes payload a part of the newest state, behind what is there: Read
+// gives all of it together. It promises what Write does. There must be Room.
+func (s *Slots) Append(payload []byte) error {
+	if len(payload) > s.Room() {
+		return fmt.Errorf("append to %s: there is room for %d bytes, not for %d: what came before stays", s.name, s.Room(), len(payload))
+	}
+	if err := s.put(encodeFrame(magicMore, s.seq+1, payload), 1-s.next, s.end); err != nil {
+		return err
+	}
+	s.seq++
+	s.end += headerSize + len(payload)
+	return nil
+}
+
+// put writes one frame, and the end of the frames behind it: what is left there
+// from another time must not be taken for its continuation. Where put fails the
+// frame is torn, and counts for nothing.
+func (s *Slots) put(frame []byte, index, offset int) error {
+	end := min(headerSize, slotSize-offset-len(frame))
+	frame = append(frame, make([]byte, end)...)
+	at := index*slotSize + offset
+	n, err := unix.Pwrite(s.fd, frame, int64(at))
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Pwrite(s.fd, frame, int64(at))
+	}
+	if err == nil && n < len(frame) {
+		err = io.ErrShortWrite // no room
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w: the state before it stays", s.name, err)
 	}
-	s.seq++
-	s.next = 1 - s.next
 	return nil
 }
 
@@ -105,11 +152,12 @@ func (s *Slots) Read() ([]byte, error) {
 	return found.payload, nil
 }
 
-// slot is a whole one.
+// slot is one of which at least the first frame is whole.
 type slot struct {
-	index   int
-	seq     uint64
-	payload []byte
+	index     int
+	seq       uint64 // of the last whole frame
+	base, end int
+	payload   []byte // of all frames
 }
 
 func (s *Slots) newest() (slot, error) {
@@ -138,8 +186,8 @@ func (s *Slots) newest() (slot, error) {
 
 var table = crc64.MakeTable(crc64.ECMA)
 
-func encodeSlot(seq uint64, payload []byte) []byte {
-	b := make([]byte, headerSize+len(payload))
+func encodeFrame(magic string, seq uint64, payload []byte) []byte {
+	b := make([]byte, headerSize+len(payload), headerSize+len(payload)+headerSize)
 	copy(b, magic)
 	binary.LittleEndian.PutUint64(b[8:], seq)
 	binary.LittleEndian.PutUint64(b[16:], uint64(len(payload)))
@@ -153,38 +201,60 @@ func checksum(b []byte) uint64 {
 	return crc64.Update(crc64.Checksum(b[:24], table), table, b[headerSize:])
 }
 
-// decodeSlot reads one slot: ErrEmpty if nothing is there, ErrDamaged if it is
-// not whole, or what the reader said.
+// decodeSlot reads one slot: ErrEmpty if nothing is there, ErrDamaged if its
+// first frame is not whole, or what the reader said. Of the frames behind that
+// one it takes as many as belong to it.
 func decodeSlot(r io.Reader) (slot, error) {
+	seq, payload, err := decodeFrame(r, magic, slotSize)
+	if err != nil {
+		return slot{}, err
+	}
+	if seq == 0 {
+		return slot{}, ErrDamaged
+	}
+	s := slot{seq: seq, base: len(payload), end: headerSize + len(payload), payload: payload}
+	for {
+		seq, more, err := decodeFrame(r, magicMore, slotSize-s.end)
+		switch {
+		case errors.Is(err, ErrEmpty), errors.Is(err, ErrDamaged), err == nil && seq != s.seq+1:
+			return s, nil
+		case err != nil:
+			return slot{}, err
+		}
+		s.seq, s.end, s.payload = seq, s.end+headerSize+len(more), append(s.payload, more...)
+	}
+}
+
+// decodeFrame reads a frame of at most this many bytes.
+func decodeFrame(r io.Reader, magic string, most int) (seq uint64, payload []byte, err error) {
 	header := make([]byte, headerSize)
 	switch _, err := io.ReadFull(r, header); {
 	case errors.Is(err, io.EOF):
-		return slot{}, ErrEmpty
+		return 0, nil, ErrEmpty
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return slot{}, ErrDamaged
+		return 0, nil, ErrDamaged
 	case err != nil:
-		return slot{}, err
+		return 0, nil, err
 	}
 	if [headerSize]byte(header) == ([headerSize]byte{}) {
-		return slot{}, ErrEmpty // a hole before the other slot
+		return 0, nil, ErrEmpty // a hole before the other slot
 	}
 	length := binary.LittleEndian.Uint64(header[16:])
-	if string(header[:8]) != magic || length > MaxPayload {
-		return slot{}, ErrDamaged
+	if string(header[:8]) != magic || most < headerSize || length > uint64(most-headerSize) {
+		return 0, nil, ErrDamaged
 	}
 	whole := make([]byte, headerSize+length)
 	copy(whole, header)
 	switch _, err := io.ReadFull(r, whole[headerSize:]); {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return slot{}, ErrDamaged
+		return 0, nil, ErrDamaged
 	case err != nil:
-		return slot{}, err
+		return 0, nil, err
 	}
-	seq := binary.LittleEndian.Uint64(whole[8:])
-	if binary.LittleEndian.Uint64(whole[24:]) != checksum(whole) || seq == 0 {
-		return slot{}, ErrDamaged
+	if binary.LittleEndian.Uint64(whole[24:]) != checksum(whole) {
+		return 0, nil, ErrDamaged
 	}
-	return slot{seq: seq, payload: whole[headerSize:]}, nil
+	return binary.LittleEndian.Uint64(whole[8:]), whole[headerSize:], nil
 }
 
 // reader reads at an offset: the descriptor may be one that another process

@@ -424,12 +424,13 @@ func damagedSlots(t *testing.T, path string) (n int) {
 // Whatever a file holds, a payload is given only with its checksum, the newer
 // one first, and nothing panics or takes more memory than a slot has.
 func FuzzRead(f *testing.F) {
-	one, two := encodeSlot(1, []byte("one")), encodeSlot(2, []byte("two"))
+	one, two := encodeFrame(magic, 1, []byte("one")), encodeFrame(magic, 2, []byte("two"))
 	f.Add(one, two)
 	f.Add(two, one[:20])
 	f.Add([]byte{}, two)
 	f.Add(make([]byte, headerSize), []byte{})
-	f.Add(encodeSlot(1<<64-1, nil), []byte(magic))
+	f.Add(encodeFrame(magic, 1<<64-1, nil), []byte(magic))
+	f.Add(one, append(slices.Clone(two), encodeFrame(magicMore, 3, []byte("more"))...))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		fd, err := unix.MemfdCreate("fuzz", unix.MFD_CLOEXEC)
 		if err != nil {
@@ -449,7 +450,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil && !errors.Is(err, ErrEmpty) && !errors.Is(err, ErrDamaged) {
 			t.Fatal(err)
 		}
-		if err == nil && !bytes.HasPrefix(first, encodeSlot(s.seq, payload)) && !bytes.HasPrefix(second, encodeSlot(s.seq, payload)) {
+		if err == nil && !holds(first, payload) && !holds(second, payload) {
 			t.Errorf("%q is in neither", payload)
 		}
 		if err := s.Write([]byte("new")); err != nil {
@@ -459,4 +460,21 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%q, %v", b, err)
 		}
 	})
+}
+
+// holds reports that frames with this payload, and nothing else, begin a slot.
+func holds(slot, payload []byte) bool {
+	s, err := decodeSlot(bytes.NewReader(slot))
+	if err != nil || !bytes.Equal(s.payload, payload) {
+		return false
+	}
+	kind, seq, at := magic, binary.LittleEndian.Uint64(slot[8:]), 0
+	for at < s.end {
+		n := int(binary.LittleEndian.Uint64(slot[at+16:]))
+		if !bytes.HasPrefix(slot[at:], encodeFrame(kind, seq, payload[:n])) {
+			return false
+		}
+		kind, seq, at, payload = magicMore, seq+1, at+headerSize+n, payload[n:]
+	}
+	return len(payload) == 0
 }

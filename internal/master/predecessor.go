@@ -111,7 +111,16 @@ func (h *host) openState() error {
 }
 
 // Save implements World.
-func (h *host) Save(state []byte) error { return h.slots.Write(state) }
+func (h *host) Save(news []byte, whole func() ([]byte, error)) error {
+	if len(news) > 0 && len(news) <= h.slots.Room() {
+		return h.slots.Append(news)
+	}
+	state, err := whole()
+	if err != nil {
+		return err
+	}
+	return h.slots.Write(state)
+}
 
 // inherit collects what a predecessor left: its state, its sockets, its
 // processes.

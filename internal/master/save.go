@@ -2,8 +2,8 @@ package master
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"maps"
 	"slices"
 	"time"
 
@@ -38,25 +38,31 @@ func (d dial) time(i instant) time.Time {
 	return d.at.Add(time.Duration(i) - d.mono)
 }
 
-// scribe writes the state down. What has not changed since the last time is
-// not encoded again: of a thousand workers one line is new.
+// scribe writes the state down. What has not changed since the last time is not
+// written again: of a thousand workers one line is new.
 type scribe struct {
-	header      header
-	dial        dial
-	generations map[pool.Generation][]byte
-	workers     map[pool.ID]*savedLine
-	last        []byte // what was written
-	turn        int
+	header header
+	dial   dial
+	lines  map[key]*line
+	turn   int
+	behind bool // what was written last is not all that the lines say
 }
 
-type savedLine struct {
-	worker savedWorker
-	line   []byte
-	turn   int // the last in which the worker lived
+// key names a line.
+type key struct {
+	part   part
+	number int
+}
+
+// line is a part of the state as it was written last.
+type line struct {
+	from any // what it was made from, where that can be compared
+	text []byte
+	turn int // the last in which there was such a thing
 }
 
 func newScribe(h header, d dial) *scribe {
-	return &scribe{header: h, dial: d, generations: map[pool.Generation][]byte{}, workers: map[pool.ID]*savedLine{}}
+	return &scribe{header: h, dial: d, lines: map[key]*line{}, behind: true}
 }
 
 // save writes the state if it has changed. It comes before anything that the
@@ -66,12 +72,17 @@ func (m *Master) save() {
 	if m.scribe == nil || m.generations[m.current] == nil && !m.isEnded() {
 		return // there is nothing yet to go on from
 	}
-	b, err := m.scribe.encode(m)
-	if err == nil && !bytes.Equal(b, m.scribe.last) {
-		if err = m.world.Save(b); err == nil {
-			m.scribe.last = b
-		}
+	s := m.scribe
+	news, err := s.update(m)
+	if m.exec != nil || s.behind {
+		news = nil // a program that reads only whole states may be next
+	} else if len(news) == 0 && err == nil {
+		return
 	}
+	if err == nil {
+		err = m.world.Save(news, s.whole)
+	}
+	s.behind = err != nil
 	if err != nil && m.unsaved == "" {
 		m.log.Errorf("write the state down: %v; a successor of this master would go on from an older one", err)
 	}
@@ -81,62 +92,111 @@ func (m *Master) save() {
 	}
 }
 
-func (s *scribe) encode(m *Master) ([]byte, error) {
-	var out bytes.Buffer
-	out.Grow(len(s.last) + 4096)
-	var first error
-	line := func(v any) []byte {
-		b, err := json.Marshal(v)
-		if err != nil && first == nil {
-			first = err
-		}
-		return append(b, '\n')
-	}
-	out.Write(line(s.header))
-	table := m.pool.Snapshot()
+// update brings the lines up to date, and returns those that are new: behind the
+// lines before them they say the same as all lines of today.
+func (s *scribe) update(m *Master) ([]byte, error) {
+	s.turn++
+	out := &news{scribe: s}
+	table := m.pool.Head()
 	head := s.master(m, table)
-	out.Write(line(record{Master: &head}))
-	for g := range s.generations {
-		if m.generations[g] == nil {
-			delete(s.generations, g)
-		}
+	out.look(key{partMaster, 0}, record{Master: &head})
+	for _, c := range m.changes.all() {
+		out.look(key{partChange, c.Number}, record{Change: &c.Change})
 	}
 	for _, row := range table.Generations {
-		g := m.generations[row.Generation]
-		if g == nil {
-			continue
+		if g := m.generations[row.Generation]; g != nil {
+			put(out, key{partGeneration, int(row.Generation)}, g, func(g *generation) record {
+				return record{Generation: &savedGeneration{
+					Number: row.Generation, Config: g.config, Release: g.release, Sockets: g.sockets.Listeners(), Inbox: g.inbox,
+				}}
+			})
 		}
-		if s.generations[row.Generation] == nil {
-			s.generations[row.Generation] = line(record{Generation: &savedGeneration{
-				Number: row.Generation, Config: g.config, Release: g.release, Sockets: g.sockets.Listeners(), Inbox: g.inbox,
-			}})
-		}
-		out.Write(s.generations[row.Generation])
 	}
-	s.turn++
-	lines := 0
-	for _, row := range table.Workers {
-		w := m.workers[row.ID]
-		if w == nil || w.process == nil {
-			continue // it has not been started yet
+	for n, slot := range m.slots {
+		if slot.restarts > 0 || slot.lastExit != "" {
+			now := savedSlot{n, slot.restarts, slot.lastExit}
+			put(out, key{partSlot, n}, now, func(now savedSlot) record { return record{Slot: &now} })
 		}
-		now := s.worker(row, w)
-		old := s.workers[row.ID]
-		if old == nil || old.worker != now {
-			old = &savedLine{worker: now, line: line(record{Worker: &now})}
-			s.workers[row.ID] = old
-		}
-		old.turn = s.turn
-		lines++
-		out.Write(old.line)
 	}
-	if lines < len(s.workers) {
-		maps.DeleteFunc(s.workers, func(_ pool.ID, l *savedLine) bool { return l.turn != s.turn })
+	for row := range m.pool.Rows {
+		if w := m.workers[row.ID]; w != nil && w.process != nil { // else it has not been started yet
+			put(out, key{partWorker, int(row.ID)}, s.worker(row, w), func(now savedWorker) record { return record{Worker: &now} })
+		}
 	}
 	if m.exec != nil {
-		out.Write(line(record{Exec: m.exec}))
+		out.look(key{partExec, 0}, record{Exec: m.exec})
 	}
-	return out.Bytes(), first
+	for k, l := range s.lines {
+		if l.turn != s.turn && out.err == nil {
+			delete(s.lines, k)
+			out.write(encode(record{Gone: &gone{k.part, k.number}}))
+		}
+	}
+	return out.text, out.err
+}
+
+// news are the lines of one update that are new.
+type news struct {
+	*scribe
+	text []byte
+	err  error
+}
+
+func (n *news) write(text []byte, err error) {
+	if n.err == nil {
+		n.err = err
+	}
+	n.text = append(n.text, text...)
+}
+
+// put writes what is made from another value than the last time.
+func put[T comparable](n *news, k key, from T, r func(T) record) {
+	if old := n.lines[k]; old != nil {
+		if was, ok := old.from.(T); ok && was == from {
+			old.turn = n.turn
+			return
+		}
+	}
+	n.look(k, r(from))
+	n.lines[k].from = from
+}
+
+// look writes what comes out differently.
+func (n *news) look(k key, r record) {
+	text, err := encode(r)
+	old := n.lines[k]
+	if old == nil {
+		old = &line{}
+		n.lines[k] = old
+	}
+	old.turn = n.turn
+	if err != nil || !bytes.Equal(old.text, text) {
+		old.text = text
+		n.write(text, err)
+	}
+}
+
+// whole is the state of the last update.
+func (s *scribe) whole() ([]byte, error) {
+	out, err := encode(s.header)
+	for _, p := range []part{partMaster, partChange, partGeneration, partSlot, partWorker, partExec} {
+		var numbers []int
+		for k := range s.lines {
+			if k.part == p {
+				numbers = append(numbers, k.number)
+			}
+		}
+		slices.Sort(numbers)
+		for _, n := range numbers {
+			out = append(out, s.lines[key{p, n}].text...)
+		}
+	}
+	return out, err
+}
+
+func encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	return append(b, '\n'), err
 }
 
 func (s *scribe) master(m *Master, table pool.Snapshot) savedMaster {
@@ -157,18 +217,13 @@ func (s *scribe) master(m *Master, table pool.Snapshot) savedMaster {
 			Streak: row.Streak, FailedAt: s.dial.instant(row.FailedAt), Before: g.before, Asked: g.asked,
 		})
 	}
-	for _, n := range slices.Sorted(maps.Keys(m.slots)) {
-		if slot := m.slots[n]; slot.restarts > 0 || slot.lastExit != "" {
-			out.Slots = append(out.Slots, savedSlot{n, slot.restarts, slot.lastExit})
-		}
-	}
 	if m.rollout != nil {
 		out.Rollout = saveRollout(m.rollout.Snapshot(), s.dial)
 	}
 	return m.changes.save(out)
 }
 
-// save adds the changes: the last few, and those under way.
+// save adds the numbers of the changes under way.
 func (c *changes) save(out savedMaster) savedMaster {
 	number := func(ch *change) int {
 		if ch == nil {
@@ -176,19 +231,20 @@ func (c *changes) save(out savedMaster) savedMaster {
 		}
 		return ch.Number
 	}
-	seen := map[int]bool{}
-	for _, ch := range append(slices.Clone(c.list), append(slices.Clone(c.cancels), c.running, c.upgrade, c.waiting, c.scaling)...) {
-		if ch != nil && !seen[ch.Number] {
-			seen[ch.Number] = true
-			out.Changes = append(out.Changes, ch.Change)
-		}
-	}
 	out.Running, out.Waiting, out.Scaling = number(c.running), number(c.waiting), number(c.scaling)
 	out.Upgrading = number(c.upgrade)
 	for _, ch := range c.cancels {
 		out.Cancels = append(out.Cancels, ch.Number)
 	}
 	return out
+}
+
+// all are the changes to be remembered: the last few, and those under way.
+func (c *changes) all() []*change {
+	all := append(slices.Clone(c.list), append(slices.Clone(c.cancels), c.running, c.upgrade, c.waiting, c.scaling)...)
+	all = slices.DeleteFunc(all, func(ch *change) bool { return ch == nil })
+	slices.SortStableFunc(all, func(a, b *change) int { return cmp.Compare(a.Number, b.Number) })
+	return slices.CompactFunc(all, func(a, b *change) bool { return a.Number == b.Number })
 }
 
 func (s *scribe) worker(row pool.WorkerRow, w *worker) savedWorker {

@@ -23,12 +23,13 @@ import (
 // another major one is refused.
 const (
 	stateMajor = 1
-	stateMinor = 0
+	stateMinor = 1
 )
 
 // saved is everything about a pool that outlives its master: what a successor
 // goes on from. In the file it is JSON, one record a line: the first says what
-// it is, and each further one is a master, a generation or a worker.
+// it is, and each further one is a part of it. A part that comes again takes the
+// place of the one before, so that what is new can be appended.
 type saved struct {
 	header
 	Master      savedMaster
@@ -46,13 +47,36 @@ type header struct {
 	Boot    string `json:"boot"` // of the kernel: PIDs and instants mean nothing after another
 }
 
-// record is one further line.
+// record is one further line; one of its fields is set.
 type record struct {
 	Master     *savedMaster     `json:"master,omitempty"`
+	Change     *control.Change  `json:"change,omitempty"`
 	Generation *savedGeneration `json:"generation,omitempty"`
+	Slot       *savedSlot       `json:"slot,omitempty"`
 	Worker     *savedWorker     `json:"worker,omitempty"`
 	Exec       *savedExec       `json:"exec,omitempty"`
+	Gone       *gone            `json:"gone,omitempty"`
 }
+
+// gone takes a part away again.
+type gone struct {
+	Part   part `json:"part"`
+	Number int  `json:"number,omitempty"`
+}
+
+// part is what a record is about: the name of its field.
+type part string
+
+// The parts of a state. Of each but the first and the last there may be many,
+// each with its number.
+const (
+	partMaster     part = "master"
+	partChange     part = "change"
+	partGeneration part = "generation"
+	partSlot       part = "slot"
+	partWorker     part = "worker"
+	partExec       part = "exec"
+)
 
 // instant is a time by the kernel's monotonic clock (clock_gettime(2)), in
 // nanoseconds: the same in every process until the next boot, and no clock
@@ -83,7 +107,7 @@ type savedMaster struct {
 	Rollout     *savedRollout `json:"rollout,omitempty"`
 
 	LastChange int              `json:"last_change"`
-	Changes    []control.Change `json:"changes,omitempty"`
+	Changes    []control.Change `json:"changes,omitempty"` // in version 1.0; since 1.1 in records of their own, as Slots
 	Running    int              `json:"running,omitempty"`
 	Waiting    int              `json:"waiting,omitempty"`
 	Scaling    int              `json:"scaling,omitempty"`
@@ -212,6 +236,7 @@ func decode(b []byte, name string) (*saved, error) {
 	case name != "" && s.Pool != name:
 		return nil, fmt.Errorf("%w: it is of the pool %s, and this is %s", errForeign, s.Pool, name)
 	}
+	parts := &collector{saved: s}
 	for {
 		var r record
 		more, err := next(&r)
@@ -220,15 +245,8 @@ func decode(b []byte, name string) (*saved, error) {
 			return nil, err
 		case !more:
 			return s, s.validate()
-		case r.Master != nil:
-			s.Master = *r.Master
-		case r.Generation != nil:
-			s.Generations = append(s.Generations, *r.Generation)
-		case r.Worker != nil:
-			s.Workers = append(s.Workers, *r.Worker)
-		case r.Exec != nil:
-			s.Exec = r.Exec
 		}
+		parts.take(r)
 	}
 }
 

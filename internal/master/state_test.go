@@ -144,7 +144,7 @@ func restores(t testing.TB, b []byte) {
 	m.restorePool(in, m.scribe.dial)
 	m.changes.restore(s.Master)
 	m.current = s.Master.Current
-	if _, err := m.scribe.encode(m); err != nil {
+	if _, err := m.scribe.update(m); err != nil {
 		t.Error(err)
 	}
 }

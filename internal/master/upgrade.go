@@ -46,7 +46,11 @@ func (m *Master) beginUpgrade(c *change) {
 		return
 	}
 	m.save()
-	state := m.scribe.last
+	state, err := m.scribe.whole()
+	if err != nil {
+		m.stay(time.Now(), err)
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.rehearsal = cancel
 	go func() { m.report(rehearsed{c, m.world.Rehearse(ctx, state)}) }()

@@ -47,8 +47,10 @@ type World interface {
 	// Fate is what systemd is doing to our unit. Beside the loop.
 	Fate(ctx context.Context) (systemd.Fate, error)
 
-	// Save writes the state where a successor finds it.
-	Save(state []byte) error
+	// Save writes the state where a successor finds it: what is new in it,
+	// behind what was written before, or the whole, where that is time or
+	// nothing is said to be new.
+	Save(news []byte, whole func() ([]byte, error)) error
 	// Rehearse lets the program now on disk read the state. Beside the loop.
 	Rehearse(ctx context.Context, state []byte) error
 	// Depart stops hearing callers and workers: what they say from now on

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -259,7 +260,8 @@ func (w *world) Fate(ctx context.Context) (systemd.Fate, error) {
 	return systemd.Replaced, err
 }
 
-func (w *world) Save(state []byte) error {
+// Save appends as long as it may, but now and then writes the whole.
+func (w *world) Save(news []byte, whole func() ([]byte, error)) error {
 	if w.onSave != nil {
 		w.onSave(false)
 		defer w.onSave(true)
@@ -271,8 +273,13 @@ func (w *world) Save(state []byte) error {
 		return w.saveErr
 	}
 	w.saves++
+	if len(news) > 0 && w.saves%10 > 0 {
+		w.saved = append(slices.Clip(w.saved), news...)
+		return nil
+	}
+	state, err := whole()
 	w.saved = state
-	return nil
+	return err
 }
 
 func (w *world) Rehearse(ctx context.Context, state []byte) error {
