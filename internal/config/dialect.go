@@ -45,5 +45,5 @@ func (d *decoder) dialect(dst *[]Dialect) schema {
 	return schema{kind: List, set: func(name string, n *node) {
 		*dst = []Dialect{}
 		read.set(name, n)
-	}}
+	}}.as(form{"type": "array", "items": formWords(words...), "uniqueItems": true})
 }

@@ -63,7 +63,7 @@ var link = regexp.MustCompile(`\[([^\]]+)\]\([^)]+\)`)
 
 // papers are the manual pages that the papers of docs/ become.
 var papers = strings.NewReplacer(
-	"CONFIG.md", "fugue.toml(5)", "PROTOCOL.md", "fugue-worker(7)", "SIGNALS.md", "fugue-run(1)",
+	"CONFIG.md", "fugue.toml(5)", "SERVERS.md", "the documentation of servers", "PROTOCOL.md", "fugue-worker(7)", "SIGNALS.md", "fugue-run(1)",
 	"the README", "fugue(1)", "README", "fugue(1)",
 )
 
