@@ -70,7 +70,7 @@ func options(cmd *cobra.Command, keys map[string]row) string {
 		}
 		text := escape.Replace(usage)
 		if r, ok := keys[f.Name]; ok && text == "" {
-			text = link.ReplaceAllString(r.means, "$1")
+			text = r.means
 			if r.other != "" {
 				text += ". Default: " + r.other
 			}
@@ -78,7 +78,7 @@ func options(cmd *cobra.Command, keys map[string]row) string {
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
 			text += " (default " + escape.Replace(f.DefValue) + ")"
 		}
-		fmt.Fprintf(&out, "%s\n: %s\n\n", name, strings.TrimSpace(papers.Replace(text)))
+		fmt.Fprintf(&out, "%s\n: %s\n\n", name, strings.TrimSpace(unlinked(text)))
 	})
 	return out.String()
 }

