@@ -42,6 +42,7 @@ type Config struct {
 	Stop                Stop
 	Restart             Restart
 	Limits              Limits
+	Log                 Log
 	Control             Control
 	Positions           map[string]Pos // of every key that was said; ask Pos
 }
@@ -191,6 +192,7 @@ func defaults() *Config {
 		Stop:      Stop{Signal: 15, Timeout: 30 * time.Second},
 		Restart:   Restart{MinUptime: time.Second, Backoff: 100 * time.Millisecond, MaxBackoff: 30 * time.Second},
 		Limits:    Limits{Umask: -1},
+		Log:       Log{ReopenSignal: 10},
 		Positions: map[string]Pos{},
 	}
 }

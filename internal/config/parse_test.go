@@ -89,6 +89,14 @@ no_new_privs = true
 capability_bounding_set = ["CAP_NET_BIND_SERVICE", "net_raw"]
 ambient_capabilities = ["cap_net_raw"]
 
+[log]
+stdout = "relay:/var/log//web-{worker}.log"
+stderr = "near/err.log"
+reopen_signal = "USR2"
+master = "/var/log/fugue.log"
+format = "json"
+level = "warning"
+
 [control]
 group = "adm"
 readers = "staff"
@@ -151,6 +159,8 @@ func TestEveryKey(t *testing.T) {
 			Umask: 0o027, Nice: ptr(-5), OOMScoreAdj: ptr(500), NoNewPrivs: true,
 			CapabilityBoundingSet: ptr(Capabilities(1<<10 | 1<<13)), AmbientCapabilities: ptr(Capabilities(1 << 13)),
 		},
+		Log: Log{Stdout: Output{ToRelay, Template{text: "/var/log/web-{worker}.log"}}, Stderr: Output{ToFile, Template{text: "/etc/fugue/near/err.log"}},
+			ReopenSignal: 12, Master: "/var/log/fugue.log", Format: "json", Level: "warning"},
 		Control: Control{Group: "adm", Readers: "staff"},
 	}
 	if diff := cmp.Diff(want, got, sameTemplates, cmpopts.IgnoreFields(Config{}, "Positions")); diff != "" {
@@ -196,6 +206,7 @@ func TestDefaults(t *testing.T) {
 		Stop:    Stop{Signal: 15, Timeout: 30 * time.Second},
 		Restart: Restart{MinUptime: time.Second, Backoff: 100 * time.Millisecond, MaxBackoff: 30 * time.Second},
 		Limits:  Limits{Umask: -1},
+		Log:     Log{ReopenSignal: 10},
 	}
 	if diff := cmp.Diff(want, got, sameTemplates, cmpopts.IgnoreFields(Config{}, "Positions")); diff != "" {
 		t.Error(diff)
@@ -247,6 +258,14 @@ func TestErrors(t *testing.T) {
 		{"unknown dialect", c + "dialect = ['systemd',\n 'circus']", `3:2: error: dialect[1] must be "systemd", "einhorn", "server-starter", "nginx", "php-fpm", "unicorn" or "puma", not "circus"`},
 		{"dialect twice", c + "dialect = ['puma', 'puma']", `2:20: error: dialect[1]: "puma" is said already`},
 		{"check as a string", c + "[reload]\ncheck = \"a b\"", `3:1: error: reload.check must be an array of words, not "a b"; say check = ["a", "b"]`},
+
+		{"log word", c + "[log]\nstdout = \"jurnal\"", `3:1: error: log.stdout must be "inherit", "journal", "relay", "relay:PATH", "null" or a path, not "jurnal"`},
+		{"log directory", c + "[log]\nstderr = \"/var/log/\"", `3:1: error: log.stderr must be "inherit", "journal", "relay", "relay:PATH", "null" or a path, not "/var/log/": it names a directory`},
+		{"log placeholder", c + "[log]\nstderr = \"relay:/x/{port:a}\"", `3:1: error: log.stderr must be "inherit", "journal", "relay", "relay:PATH", "null" or a path, not "relay:/x/{port:a}": placeholder {port:a}: a log file's name can have {worker} and {generation}`},
+		{"relay without a path", c + "[log]\nstdout = \"relay:\"", `3:1: error: log.stdout must be "inherit", "journal", "relay", "relay:PATH", "null" or a path, not "relay:"`},
+		{"master's log", c + "[log]\nmaster = \"relay\"", `3:1: error: log.master must be "stderr", "journal" or a path, not "relay"`},
+		{"reopen signal", c + "[log]\nreopen_signal = \"KILL\"", `3:1: error: log.reopen_signal must be a signal such as "USR1", or "none", not "KILL": no program can catch it`},
+		{"log format", c + "[log]\nformat = \"xml\"", `3:1: error: log.format must be "auto", "text" or "json", not "xml"`},
 
 		{"workers", c + `workers = "four"`, `2:1: error: workers must be a whole number or "auto", not "four"`},
 		{"workers below 0", c + `workers = -1`, `2:1: error: workers must be a whole number or "auto", not -1: less than 0`},

@@ -116,6 +116,7 @@ func (d *decoder) schema() schema {
 			"max_backoff": d.duration(&c.Restart.MaxBackoff, finite|positive),
 		}),
 		"limits": table(d.limits()),
+		"log":    table(d.log()),
 		"control": table(map[string]schema{
 			"group":   d.text(&c.Control.Group),
 			"readers": d.text(&c.Control.Readers),

@@ -20,14 +20,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// chatter writes numbered lines to both streams at once, in pieces.
+// padding makes a line of about a hundred bytes.
+var padding = " " + strings.Repeat("x", 80)
+
+// chatter writes numbered lines to both streams at once, in pieces; long ones
+// after a "long ".
 func chatter(count string) {
+	count, long := strings.CutPrefix(count, "long ")
 	n, _ := strconv.Atoi(count)
 	var both sync.WaitGroup
 	for _, f := range []*os.File{os.Stdout, os.Stderr} {
 		both.Go(func() {
 			for i := range n {
 				line := fmt.Sprintf("line %d of %d\n", i, n)
+				if long {
+					line = strings.TrimSuffix(line, "\n") + padding + "\n"
+				}
 				half := len(line) / 2
 				if i%7 != 0 {
 					half = len(line)
@@ -101,7 +109,7 @@ func (s *sink) await(t *testing.T, text string) {
 
 func relay(t *testing.T, s *sink) *Relay {
 	t.Helper()
-	r, err := New(s, "web/1")
+	r, err := New(Writers{Stdout: s, Stderr: s}, "web/1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,12 @@ import (
 type Relay struct {
 	out, err *stream
 	worker   [2]int // the worker's side, until Started
+	to       Writers
 	done     chan struct{}
 }
 
-// Pipes are the inodes of a relay's pipes, by which a successor knows them.
+// Pipes are the inodes of a relay's pipes, by which a successor knows them; 0
+// for a stream that is not relayed.
 type Pipes struct{ Stdout, Stderr uint64 }
 
 // Kept is what crosses an exec in place: plain data, and the numbers of two
@@ -29,16 +31,25 @@ type Kept struct {
 	StdoutTail, StderrTail       []string
 }
 
+// Writers are where the streams go. Each is written to from many goroutines, as
+// an *os.File and a *File may be. A stream without one is not relayed.
+type Writers struct {
+	Stdout, Stderr io.Writer
+	// Ended is called when both streams have ended, and not when they are
+	// detached; nil: nothing is.
+	Ended func()
+}
+
 // New makes the pipes of a worker that is to be started, and reads from them.
-// w is written to from two goroutines a worker: an *os.File is fit for that.
-func New(w io.Writer, label string) (*Relay, error) {
-	var ours, theirs [2]int
-	for i := range ours {
+func New(w Writers, label string) (*Relay, error) {
+	ours, theirs := [2]int{-1, -1}, [2]int{-1, -1}
+	for i, to := range []io.Writer{w.Stdout, w.Stderr} {
+		if to == nil {
+			continue
+		}
 		var err error
 		if ours[i], theirs[i], err = pipe(); err != nil {
-			if i == 1 {
-				closeAll(ours[0], theirs[0])
-			}
+			closeAll(ours[0], theirs[0])
 			return nil, err
 		}
 	}
@@ -77,7 +88,7 @@ func closeAll(fds ...int) {
 
 // Resume reads on from what Detach gave, and owns its descriptors, in failure
 // too.
-func Resume(w io.Writer, label string, k Kept) (*Relay, error) {
+func Resume(w Writers, label string, k Kept) (*Relay, error) {
 	out, err := newStream(k.Stdout, label, k.StdoutPartial, k.StdoutTail)
 	if err != nil {
 		closeAll(k.Stderr)
@@ -88,30 +99,39 @@ func Resume(w io.Writer, label string, k Kept) (*Relay, error) {
 		out.close()
 		return nil, err
 	}
-	r := &Relay{out: out, err: errs, worker: [2]int{-1, -1}, done: make(chan struct{})}
-	go out.run(w)
-	go errs.run(w)
+	r := &Relay{out: out, err: errs, worker: [2]int{-1, -1}, to: w, done: make(chan struct{})}
+	go out.run(w.Stdout)
+	go errs.run(w.Stderr)
 	go func() {
 		<-out.done
 		<-errs.done
 		if out.ended && errs.ended {
 			close(r.done)
+			if w.Ended != nil {
+				w.Ended()
+			}
 		}
 	}()
 	return r, nil
 }
 
+// Again is Resume for a relay that was detached for nothing.
+func (r *Relay) Again(label string, k Kept) (*Relay, error) { return Resume(r.to, label, k) }
+
 // Reopen is for a successor of a master that is gone: it finds the pipes of a
 // living worker again on its descriptors 1 and 2, if they are those of before.
 // It needs the right to ptrace the worker. What the worker wrote meanwhile is
 // still there; from 64 KiB on it waits.
-func Reopen(w io.Writer, label string, pid int, was Pipes) (*Relay, error) {
+func Reopen(w Writers, label string, pid int, was Pipes) (*Relay, error) {
 	k := Kept{Stdout: -1, Stderr: -1}
 	for _, s := range []struct {
 		from  int
 		inode uint64
 		to    *int
 	}{{1, was.Stdout, &k.Stdout}, {2, was.Stderr, &k.Stderr}} {
+		if s.inode == 0 {
+			continue
+		}
 		fd, err := reopen(pid, s.from, s.inode)
 		if err != nil {
 			closeAll(k.Stdout)
@@ -145,13 +165,17 @@ func reopen(pid, from int, inode uint64) (int, error) {
 	return fd, nil
 }
 
-// Worker gives the descriptors for the worker's standard output and error.
+// Worker gives the descriptors for the worker's standard output and error; -1
+// for one that is not relayed.
 func (r *Relay) Worker() (stdout, stderr int) { return r.worker[0], r.worker[1] }
 
 // Chown gives the pipes to the worker's user, who may open /dev/stdout and
 // /dev/stderr then; -1 leaves an owner.
 func (r *Relay) Chown(uid, gid int) error {
 	for _, fd := range r.worker {
+		if fd < 0 {
+			continue
+		}
 		if err := unix.Fchown(fd, uid, gid); err != nil {
 			return fmt.Errorf("give the output pipe to user %d: %w", uid, err)
 		}
@@ -163,6 +187,9 @@ func (r *Relay) Chown(uid, gid int) error {
 func (r *Relay) Pipes() (Pipes, error) {
 	var ino [2]uint64
 	for i, fd := range r.worker {
+		if fd < 0 {
+			continue
+		}
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return Pipes{}, fmt.Errorf("look at the output pipe: %w", err)

@@ -153,7 +153,7 @@ func (full) Write([]byte) (int, error) { return 0, unix.ENOSPC }
 
 // A full disk stops no worker.
 func TestWriterFails(t *testing.T) {
-	r, err := New(full{}, "web/1")
+	r, err := New(Writers{Stdout: full{}, Stderr: full{}}, "web/1")
 	if err != nil {
 		t.Fatal(err)
 	}

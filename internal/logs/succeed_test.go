@@ -28,7 +28,7 @@ func TestDetachLosesNothing(t *testing.T) {
 				t.Errorf("descriptor %d: %#x, %v", fd, fl, err)
 			}
 		}
-		if r, err = Resume(s, "web/1", k); err != nil {
+		if r, err = Resume(Writers{Stdout: s, Stderr: s}, "web/1", k); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -82,13 +82,13 @@ func TestMasterDiesAndIsSucceeded(t *testing.T) {
 	}
 
 	s = newSink()
-	if r, err = Reopen(s, "web/1", pid, was); err != nil {
+	if r, err = Reopen(Writers{Stdout: s, Stderr: s}, "web/1", pid, was); err != nil {
 		t.Fatal(err)
 	}
 	s.await(t, "web/1 | alone\n")
 	s.await(t, "web/1 | and err\n")
 	s.await(t, "web/1 | and on\n")
-	if _, err := Reopen(s, "web/1", pid, Pipes{was.Stdout, was.Stderr + 1}); !errors.Is(err, errOtherPipe) {
+	if _, err := Reopen(Writers{Stdout: s, Stderr: s}, "web/1", pid, Pipes{was.Stdout, was.Stderr + 1}); !errors.Is(err, errOtherPipe) {
 		t.Errorf("another pipe: %v", err)
 	}
 	_ = w.Close()
@@ -97,7 +97,7 @@ func TestMasterDiesAndIsSucceeded(t *testing.T) {
 		t.Errorf("status %#x, %v", ws, err)
 	}
 	end(t, r)
-	if _, err := Reopen(s, "web/1", pid, was); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Reopen(Writers{Stdout: s, Stderr: s}, "web/1", pid, was); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a worker that is gone: %v", err)
 	}
 }

@@ -19,8 +19,12 @@ func Check(cfg *config.Config) (*release.Release, error) {
 	_, specsErr := specs(cfg)
 	_, _, controlErr := controlRights(cfg)
 	rel, releaseErr := release.Make(cfg, likelySockets(cfg), os.Environ())
+	var logsErr error
+	if releaseErr == nil { // whose files they are is not known otherwise
+		logsErr = checkLogs(cfg, rel)
+	}
 	var all config.Errors
-	for _, err := range []error{specsErr, controlErr, releaseErr} {
+	for _, err := range []error{specsErr, controlErr, releaseErr, logsErr} {
 		if some, ok := errors.AsType[config.Errors](err); ok {
 			all = append(all, some...)
 		} else if one, ok := errors.AsType[*config.Error](err); ok {
@@ -28,7 +32,7 @@ func Check(cfg *config.Config) (*release.Release, error) {
 		}
 	}
 	if all == nil {
-		return rel, errors.Join(specsErr, controlErr, releaseErr)
+		return rel, errors.Join(specsErr, controlErr, releaseErr, logsErr)
 	}
 	return rel, all
 }

@@ -23,7 +23,8 @@ import (
 type departure struct {
 	guard    *handover.Guard
 	signals  bool // are not watched any more
-	detached map[*relayed]logs.Kept
+	detached map[*running]logs.Kept
+	files    map[string]int
 	keep     []int
 }
 
@@ -80,7 +81,7 @@ const hangUpTime = 2 * time.Second
 
 // Depart implements World.
 func (h *host) Depart(ctx context.Context) {
-	h.leaving = &departure{detached: map[*relayed]logs.Kept{}}
+	h.leaving = &departure{detached: map[*running]logs.Kept{}}
 	h.server.HangUp()
 	limited, cancel := context.WithTimeout(ctx, hangUpTime)
 	h.server.Close(limited)
@@ -119,8 +120,8 @@ func (h *host) Pass(processes []Process, held *activation.Set) (*savedExec, erro
 		d.keep = append(d.keep, inbox.FD())
 	}
 	for _, p := range processes {
-		r, ok := p.(*relayed)
-		if !ok {
+		r, ok := p.(*running)
+		if !ok || r.relay == nil {
 			continue
 		}
 		kept, err := r.relay.Detach()
@@ -134,6 +135,14 @@ func (h *host) Pass(processes []Process, held *activation.Set) (*savedExec, erro
 				d.keep = append(d.keep, fd)
 			}
 		}
+	}
+	var err error
+	if e.Files, err = h.files.Keep(); err != nil {
+		return nil, fmt.Errorf("keep the log files: %w", err)
+	}
+	d.files = e.Files
+	for _, fd := range e.Files {
+		d.keep = append(d.keep, fd)
 	}
 	return e, nil
 }
@@ -156,13 +165,14 @@ func (h *host) Return() {
 	h.leaving = nil
 	log := h.settings.Log
 	for r, kept := range d.detached {
-		relay, err := logs.Resume(os.Stdout, r.memo.Identifier, kept)
+		relay, err := r.relay.Again(r.memo.Identifier, kept)
 		if err != nil {
 			log.Errorf("go on relaying the output of process %d: %v", r.PID(), err)
 			continue
 		}
 		r.relay = relay
 	}
+	logs.Drop(d.files)
 	if d.signals {
 		if err := h.watch(); err != nil {
 			log.Errorf("watch signals again: %v", err)
@@ -214,10 +224,11 @@ func resume(ctx context.Context, s Settings, role handover.Role) error {
 		return err
 	}
 	h := &host{
-		settings: s, name: state.Pool, hold: hold, systemd: systemd, unit: e.Unit, journal: e.Journal,
+		settings: s, files: &logs.Files{}, name: state.Pool, hold: hold, systemd: systemd, unit: e.Unit, journal: e.Journal,
 		inboxes: map[int]*notify.Inbox{}, stopped: make(chan struct{}, 1), slots: slots, kept: e.Relays, guard: role.Guard, handedOver: true,
 	}
 	defer h.close()
+	h.files.Resume(e.Files)
 	h.inherited = append(h.inherited, activation.Inherited{Name: storedControl, FD: e.Control})
 	for uid, fd := range e.Inboxes {
 		h.inherited = append(h.inherited, activation.Inherited{Name: inboxName(uid), FD: fd})

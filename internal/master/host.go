@@ -47,7 +47,9 @@ type host struct {
 	stopped    chan struct{}     // an inbox is not read any more, and all that was has been heard
 	leaving    *departure        // nil: not on the way to an exec
 	kept       map[int]logs.Kept // output that crossed the exec
-	guard      *handover.Guard   // of the exec that this image comes from
+	files      *logs.Files
+	rights     map[string]logs.Rights // to the log files of a predecessor's workers
+	guard      *handover.Guard        // of the exec that this image comes from
 	handedOver bool
 	inboxCount atomic.Int32
 }
@@ -216,6 +218,7 @@ func (h *host) drainInboxes() {
 
 // Configure implements World.
 func (h *host) Configure(cfg *config.Config) {
+	h.files.Settle() // what crossed an exec is taken by now
 	mode, gid, err := controlRights(cfg)
 	if err == nil {
 		err = h.socket.Permit(mode, gid)

@@ -14,7 +14,6 @@ import (
 
 	"fugue/internal/config"
 	"fugue/internal/launch"
-	"fugue/internal/logs"
 	"fugue/internal/proc"
 	"fugue/internal/release"
 )
@@ -38,34 +37,21 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	name := h.name + "/" + strconv.Itoa(l.Slot)
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
 	started := time.Now()
-	if h.journal {
-		spec.Plan.Journal = &launch.Journal{Identifier: name, Unit: h.unit}
-		child, err := proc.Start(spec, launched, exited)
-		if err != nil {
-			return nil, err
-		}
-		return &journaled{Child: child, memo: Memo{Start: child.StartTime(), Identifier: name, Since: started}}, nil
-	}
-	relay, err := logs.New(os.Stdout, name)
+	p, err := h.connect(l, name, &spec)
 	if err != nil {
 		return nil, err
 	}
-	defer relay.Started()
-	if rel.UID >= 0 {
-		if err := relay.Chown(rel.UID, -1); err != nil {
-			return nil, err
-		}
+	if p.relay != nil {
+		defer p.relay.Started()
 	}
-	pipes, err := relay.Pipes()
-	if err != nil {
+	if p.Child, err = proc.Start(spec, launched, exited); err != nil {
 		return nil, err
 	}
-	spec.Stdout, spec.Stderr = relay.Worker()
-	child, err := proc.Start(spec, launched, exited)
-	if err != nil {
-		return nil, err
+	p.memo.Start = p.StartTime()
+	if spec.Plan.Journal != nil {
+		p.memo.Since = started
 	}
-	return &relayed{Child: child, relay: relay, memo: Memo{Start: child.StartTime(), Identifier: name, Pipes: pipes}}, nil
+	return p, nil
 }
 
 // orphans is what workers of a configuration do when this master dies.
@@ -90,56 +76,6 @@ func planOf(rel *release.Release) launch.Plan {
 		plan.Rlimits = append(plan.Rlimits, launch.Rlimit{Resource: r.Resource, Cur: r.Cur, Max: r.Max})
 	}
 	return plan
-}
-
-// journaled is a worker that writes to the journal by itself, or a process of
-// a predecessor, whose output goes where that sent it.
-type journaled struct {
-	*proc.Child
-	memo Memo
-}
-
-// Memo implements Process.
-func (p *journaled) Memo() Memo { return p.memo }
-
-// tailLines is how many last lines of a worker a verdict shows.
-const tailLines = 10
-
-// Tail implements Process.
-func (p *journaled) Tail(ctx context.Context, _ bool) []string {
-	if p.memo.Identifier == "" {
-		return nil
-	}
-	// Not by the unit's invocation: of a worker that dies at once journald
-	// cannot find that out any more.
-	lines, err := logs.JournalTail(ctx, logs.JournalQuery{
-		PID: p.PID(), Identifier: p.memo.Identifier, Since: p.memo.Since, N: tailLines,
-	})
-	if err != nil {
-		return []string{err.Error()}
-	}
-	return lines
-}
-
-// relayed is a worker whose output passes through the master.
-type relayed struct {
-	*proc.Child
-	relay *logs.Relay
-	memo  Memo
-}
-
-// Memo implements Process.
-func (p *relayed) Memo() Memo { return p.memo }
-
-// Tail implements Process.
-func (p *relayed) Tail(ctx context.Context, ended bool) []string {
-	if ended {
-		select {
-		case <-p.relay.Done():
-		case <-ctx.Done():
-		}
-	}
-	return p.relay.Tail()
 }
 
 // runPlan runs a process to its end, or kills it with its group when ctx

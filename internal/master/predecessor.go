@@ -286,20 +286,12 @@ func (h *host) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	p := &running{Child: child, memo: memo}
 	if memo.Pipes == (logs.Pipes{}) {
-		return &journaled{Child: child, memo: memo}, nil
+		return p, nil
 	}
-	relay, err := h.relayAgain(pid, memo)
-	if err != nil {
+	if p.relay, err = h.relayAgain(pid, memo); err != nil {
 		h.settings.Log.Errorf("%v; its output is lost, and it waits once it has written 64 KiB: reload soon", err)
-		return &journaled{Child: child, memo: memo}, nil
 	}
-	return &relayed{Child: child, relay: relay, memo: memo}, nil
-}
-
-func (h *host) relayAgain(pid int, memo Memo) (*logs.Relay, error) {
-	if kept, ok := h.kept[pid]; ok {
-		return logs.Resume(os.Stdout, memo.Identifier, kept)
-	}
-	return logs.Reopen(os.Stdout, memo.Identifier, pid, memo.Pipes)
+	return p, nil
 }

@@ -66,6 +66,9 @@ func (h *host) makeRelease(ctx context.Context, cfg *config.Config, set *activat
 	if rel, err = release.Make(cfg, sockets, os.Environ()); err != nil {
 		return nil, "", err
 	}
+	if err := checkLogs(cfg, rel); err != nil {
+		return nil, "", err
+	}
 	in, err := h.inbox(rel.UID, rel.GID)
 	if err != nil {
 		return nil, "", err

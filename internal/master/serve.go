@@ -16,6 +16,7 @@ import (
 	"fugue/internal/config"
 	"fugue/internal/control"
 	"fugue/internal/handover"
+	"fugue/internal/logs"
 	"fugue/internal/notify"
 	"fugue/internal/proc"
 )
@@ -114,7 +115,7 @@ func newHost(s Settings, hold *control.Hold, name string, inherited []activation
 		return nil, fmt.Errorf("find our cgroup: %w", err)
 	}
 	return &host{
-		settings: s, name: name, hold: hold, systemd: systemd, inherited: inherited,
+		settings: s, files: &logs.Files{}, name: name, hold: hold, systemd: systemd, inherited: inherited,
 		unit:    unitOf(os.Getenv, os.Getpid(), string(cgroup)),
 		journal: ownJournal(os.Getenv), inboxes: map[int]*notify.Inbox{}, stopped: make(chan struct{}, 1),
 	}, nil
@@ -138,6 +139,7 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 		return err
 	}
 	if in.State != nil {
+		h.rights = in.State.rightsTo()
 		for _, g := range in.State.Generations { // its workers write there
 			if _, err := h.inbox(g.Release.UID, g.Release.GID); err != nil {
 				return err

@@ -193,7 +193,18 @@ type Memo struct {
 	Identifier string     `json:"identifier,omitempty"` // its lines in the journal
 	Since      time.Time  `json:"since,omitzero"`       // of the journal's lines
 	Pipes      logs.Pipes `json:"pipes,omitzero"`       // that the master relays
+	Files      relayedTo  `json:"files,omitzero"`       // where it relays them to, if not to its own output
+	Holds      string     `json:"holds,omitempty"`      // the log file that is its standard error
 }
+
+// relayedTo are the paths of log files; "" is none.
+type relayedTo struct {
+	Stdout string `json:"stdout,omitempty"`
+	Stderr string `json:"stderr,omitempty"`
+}
+
+// relayed says which streams the master passes on.
+func (m Memo) relayed() [2]bool { return [2]bool{m.Pipes.Stdout != 0, m.Pipes.Stderr != 0} }
 
 // savedExec is what crosses an exec: descriptors, and what only this process
 // could find out.
@@ -203,6 +214,7 @@ type savedExec struct {
 	Control int                   `json:"control"`
 	Inboxes map[int]int           `json:"inboxes,omitempty"` // by user
 	Relays  map[int]logs.Kept     `json:"relays,omitempty"`  // by PID
+	Files   map[string]int        `json:"files,omitempty"`   // that is relayed to, by path
 	Held    []activation.Listener `json:"held"`
 	Unit    string                `json:"unit,omitempty"`
 	Journal bool                  `json:"journal,omitempty"`
