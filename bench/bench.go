@@ -33,6 +33,8 @@ type Pool struct {
 	UpAfter time.Duration
 
 	t      testing.TB
+	fugue  string // the program
+	ready  <-chan time.Time
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	events chan control.Event
@@ -58,38 +60,71 @@ func Run(t testing.TB, fugue, dir, config string) *Pool {
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ready := hear(t, filepath.Join(dir, "notify"))
-	log, err := os.Create(filepath.Join(dir, "log"))
+	p := &Pool{Dir: dir, t: t, fugue: fugue, ready: hear(t, filepath.Join(dir, "notify"))}
+	p.start()
+	t.Cleanup(p.Stop)
+	p.connect()
+	return p
+}
+
+// start starts a master and returns when it says READY=1.
+func (p *Pool) start() {
+	p.t.Helper()
+	log, err := os.OpenFile(filepath.Join(p.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(fugue, "run", "--config", file)
+	cmd := exec.Command(p.fugue, "run", "--config", filepath.Join(p.Dir, "web.toml"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = []string{
-		"PATH=/usr/bin:/bin", "NOTIFY_SOCKET=" + filepath.Join(dir, "notify"),
-		"RUNTIME_DIRECTORY=" + filepath.Join(dir, "fugue", "web"),
+		"PATH=/usr/bin:/bin", "NOTIFY_SOCKET=" + filepath.Join(p.Dir, "notify"),
+		"RUNTIME_DIRECTORY=" + filepath.Join(p.Dir, "fugue", "web"),
 	}
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	p := &Pool{Dir: dir, t: t, cmd: cmd, Process: Process(cmd.Process.Pid), ended: make(chan struct{})}
+	ended := make(chan struct{})
+	p.cmd, p.Process, p.ended = cmd, Process(cmd.Process.Pid), ended
 	go func() {
 		_ = cmd.Wait()
-		close(p.ended)
+		close(ended)
 	}()
-	t.Cleanup(p.Stop)
 	select {
-	case at := <-ready:
+	case at := <-p.ready:
 		p.UpAfter = at.Sub(begin)
-	case <-p.ended:
-		t.Fatalf("fugue ended at its start:\n%s", p.Log())
+	case <-ended:
+		p.t.Fatalf("fugue ended at its start:\n%s", p.Log())
 	case <-time.After(patience):
-		t.Fatalf("fugue is not ready:\n%s", p.Log())
+		p.t.Fatalf("fugue is not ready:\n%s", p.Log())
 	}
+}
+
+// Succeed kills the master and starts another, which takes over its workers
+// where orphans = "keep". It returns when that one is ready.
+func (p *Pool) Succeed() {
+	p.t.Helper()
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	p.start()
 	p.connect()
-	return p
+}
+
+// MustUpgrade has the master replace itself.
+func (p *Pool) MustUpgrade() {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stream, err := p.Upgrade(ctx)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer stream.Close()
+	verdict, err := p.Follow(ctx, stream, func(control.Event, []byte) {})
+	if err != nil || verdict.Outcome != control.OutcomeOK {
+		p.t.Fatalf("upgrade: %+v, %v\n%s", verdict, err, p.Log())
+	}
 }
 
 // hear tells when READY=1 comes, and goes on to read: who does not listen holds

@@ -105,6 +105,7 @@ func Roots() []Root {
 
 // EachRoot runs f as a parallel subtest on each root, in a sandbox just booted.
 func EachRoot(t *testing.T, f func(t *testing.T, sb *Sandbox), options ...Option) {
+	t.Parallel()
 	for _, root := range Roots() {
 		t.Run(root.Name, func(t *testing.T) {
 			t.Parallel()

@@ -46,7 +46,7 @@ func TestAStateIsNeverTorn(t *testing.T) {
 		return s
 	}
 	now := whole()
-	for round := range loadtest.Scale(30) {
+	for round := range loadtest.Scale(200) {
 		stop := make(chan struct{})
 		churned := make(chan struct{})
 		go func() {
@@ -82,8 +82,15 @@ func TestAStateIsNeverTorn(t *testing.T) {
 			}
 		}
 		slices.Sort(known)
-		if living := marked(mark); !slices.Equal(living, known) {
-			t.Errorf("round %d: %d processes live, %d are known: %v", round, len(living), len(known), differ(living, known))
+		// One that is in the middle of its exec has no words yet, but it lives.
+		living := marked(mark)
+		if unknown := without(living, known); len(unknown) > 0 {
+			t.Errorf("round %d: %d processes live that are not known: %v", round, len(unknown), unknown)
+		}
+		for _, pid := range known {
+			if err := syscall.Kill(pid, 0); err != nil {
+				t.Errorf("round %d: worker %d: %v", round, pid, err)
+			}
 		}
 		if kept < len(alive)-2 { // a scale down may have chosen some
 			t.Errorf("round %d: %d lived, and %d of them serve", round, len(alive), kept)
@@ -104,9 +111,9 @@ func (p *pool) unread() {
 	go func() { _, _ = io.Copy(io.Discard, log) }() // to its end
 }
 
-func differ(a, b []int) (only []int) {
-	for _, x := range slices.Concat(a, b) {
-		if slices.Contains(a, x) != slices.Contains(b, x) {
+func without(a, b []int) (only []int) {
+	for _, x := range a {
+		if !slices.Contains(b, x) {
 			only = append(only, x)
 		}
 	}
