@@ -59,9 +59,11 @@ var imports = map[string][]string{
 	"pool/pooltest":                      {"pool", "reload"},
 	"e2e":                                {"internal/loadtest", "internal/testworker"},
 	"e2e/cli":                            nil,
+	"e2e/examples":                       nil,
 	"e2e/leaks":                          nil,
 	"e2e/servers":                        nil,
 	"e2e/storm":                          nil,
+	"examples/go/http":                   {"worker"},
 	"bench":                              {"internal/control"},                                 // it asks a running pool
 	"bench/probe":                        {"internal/cli", "internal/launch", "internal/proc"}, // as large as fugue is
 }
@@ -70,7 +72,7 @@ var imports = map[string][]string{
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/leaks", "e2e/servers", "e2e/storm", "bench", "bench/probe", "packaging/gen"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/examples", "e2e/leaks", "e2e/servers", "e2e/storm", "bench", "bench/probe", "packaging/gen"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {
