@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -211,7 +210,9 @@ func dial(t *testing.T, network, address string) net.Conn {
 // hello reads what a connection says to its end.
 func (p *pool) hello() string {
 	p.t.Helper()
-	text, err := io.ReadAll(p.dial())
+	c := p.dial()
+	defer c.Close() // the worker's drain waits for it
+	text, err := io.ReadAll(c)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -225,17 +226,6 @@ func (p *pool) pids() (pids []int) {
 		pids = append(pids, w.PID)
 	}
 	return pids
-}
-
-// freePort is one that nobody had just now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
 
 func fugueBinary(t *testing.T) string { t.Helper(); return e2e.Fugue(t) }

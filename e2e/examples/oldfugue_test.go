@@ -245,6 +245,7 @@ func TestWorkersWithOpenConnectionsFinish(t *testing.T) {
 	if line, err := in.ReadString('\n'); line != "done\n" {
 		t.Errorf("%q, %v", line, err)
 	}
+	c.Close()
 	p.await("stopped after")
 }
 

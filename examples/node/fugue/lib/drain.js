@@ -126,9 +126,13 @@ class Drain {
   }
 }
 
-/** quiet: answered before, and nothing has come since, not even half a request. */
+/**
+ * quiet: answered before, and nothing has come since, not even half a request. Or
+ * ended by the program, and the client does not end its half.
+ */
 function quiet(socket, c) {
-  return !c.fresh && !c.taken && !c.session && c.requests === 0 && socket.bytesRead === c.read;
+  if (c.taken) return socket.writableFinished;
+  return !c.fresh && !c.session && c.requests === 0 && socket.bytesRead === c.read;
 }
 
 function lastAnswer(response) {

@@ -90,7 +90,11 @@ function run(pool, args) {
     console.error(`fugue: run ${pool.binary}: ${err.message}; the option binary or FUGUE_BINARY says where the program is`);
     ended(1);
   });
-  pool.child.on('exit', (code, signal) => ended(code ?? 128 + os.constants.signals[signal]));
+  pool.child.on('exit', (code, signal) => {
+    // A stop may come before fugue has begun to listen to signals.
+    if (pool.stopping && signal === 'SIGTERM') ended(0);
+    else ended(code ?? 128 + os.constants.signals[signal]);
+  });
   serves(pool, () => pool.options.started?.());
 }
 
