@@ -22,6 +22,7 @@ type Failure struct {
 	Late     bool // it had been available
 	NotReady bool // it was not ready within StartTimeout
 	Launch   bool // it could not be started at all
+	Hung     bool // the watchdog ended it
 }
 
 // Failures counts what went wrong with a generation since it came into being.
@@ -79,6 +80,7 @@ func (p *Pool) Ready(now time.Time, id ID) bool {
 		return false
 	}
 	w.State, w.Since = Ready, now
+	w.heard(now)
 	return true
 }
 
@@ -94,12 +96,13 @@ func (p *Pool) Unready(now time.Time, id ID) bool {
 		p.failed(now, w, Failure{})
 		w.judged = true
 	}
+	w.Leaving, w.due = Wanted, Wanted
 	w.stop(now, Itself, p.generation(w.Generation).limits)
 	return true
 }
 
-// Extend gives a worker d more from now for what it is at, starting or
-// stopping (EXTEND_TIMEOUT_USEC=). It never shortens.
+// Extend gives a worker d more from now for what it is at, starting, stopping
+// or its next word (EXTEND_TIMEOUT_USEC=). It never shortens.
 func (p *Pool) Extend(now time.Time, id ID, d time.Duration) {
 	w := p.find(id)
 	if w == nil {
@@ -111,6 +114,8 @@ func (p *Pool) Extend(now time.Time, id ID, d time.Duration) {
 		w.readyBy = until
 	case w.State == Stopping && !w.killAt.IsZero() && until.After(w.killAt):
 		w.killAt = until
+	case w.watched() && until.After(w.aliveBy):
+		w.aliveBy, w.overdue = until, false
 	}
 }
 
@@ -132,10 +137,16 @@ func (p *Pool) Exited(now time.Time, id ID, clean bool) Fate {
 	case clean:
 		return Clean
 	}
+	p.died(w, Failure{})
+	return Died
+}
+
+// died books the end of a worker that was available.
+func (p *Pool) died(w *Worker, f Failure) {
+	f.ID, f.Slot, f.PID, f.Late = w.ID, w.Slot, w.PID, true
 	gen := p.generation(w.Generation)
 	gen.failures.Deaths++
-	gen.failures.Last = Failure{ID: w.ID, Slot: w.Slot, PID: w.PID, Late: true}
-	return Died
+	gen.failures.Last = f
 }
 
 // Abandon ends everything at once: no targets, and SIGKILL for all.

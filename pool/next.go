@@ -11,9 +11,12 @@ import (
 // before what fills it.
 func (p *Pool) Next(now time.Time) (acts []Action, wake time.Time) {
 	p.Pass(now)
+	p.recycle()
 	for g, gen := range p.generations {
 		p.cull(now, g, gen)
+		p.relieve(now, g, gen)
 	}
+	p.recycle() // the turn of the next may have come
 	acts = p.end(now, acts)
 	live := p.Generations()
 	for again := true; again; {
@@ -37,6 +40,8 @@ func (p *Pool) Pass(now time.Time) {
 		p.promote(now, w)
 		p.expire(now, w)
 	}
+	p.watch(now)
+	p.age(now)
 }
 
 // promote makes a worker available that has been ready for long enough.
@@ -61,7 +66,7 @@ func (p *Pool) expire(now time.Time, w *Worker) {
 func (p *Pool) cull(now time.Time, g Generation, gen *generation) {
 	var staying []*Worker
 	for _, w := range p.workers {
-		if w.Generation == g && w.State != Stopping {
+		if w.Generation == g && w.State != Stopping && w.Leaving == Wanted {
 			staying = append(staying, w)
 		}
 	}
@@ -150,6 +155,7 @@ func (p *Pool) fill(now time.Time, g Generation, acts []Action) []Action {
 		if gen.limits.StartTimeout > 0 {
 			w.readyBy = now.Add(gen.limits.StartTimeout)
 		}
+		w.interval = gen.limits.Watchdog
 		p.workers = append(p.workers, w)
 		acts = append(acts, w.action(Spawn, Wanted))
 	}
@@ -180,6 +186,12 @@ func (p *Pool) wake(now time.Time, live []Generation) time.Time {
 	}
 	for _, w := range p.workers {
 		l := p.generation(w.Generation).limits
+		if w.watched() && !w.overdue {
+			sooner(w.aliveBy)
+		}
+		if w.State != Stopping && w.due == Wanted {
+			sooner(w.oldest(l))
+		}
 		switch {
 		case w.State == Starting && !w.readyBy.IsZero():
 			sooner(w.readyBy)

@@ -31,6 +31,11 @@ type Limits struct {
 	StopTimeout  time.Duration // from stop signal to SIGKILL; 0: no limit
 	Backoff      time.Duration // wait before the third start in a row, at least 10 ms; doubles from there
 	MaxBackoff   time.Duration // where the doubling ends; 0: nowhere
+
+	Watchdog     time.Duration // a worker has to be heard of so often while it is ready; 0: it is not watched
+	AbortTimeout time.Duration // from the watchdog's signal to SIGKILL; 0: no limit
+	ReplaceFirst bool          // one that hangs is ended only when another is available in its place
+	MaxAge       time.Duration // after which a worker is recycled; 0: never
 }
 
 // Pool is the table. Make one with New.
@@ -114,16 +119,19 @@ type Count struct {
 	Ready     int // ready or available
 	Available int // ready for at least MinUptime
 	Stopping  int // told to stop, or stopping by itself
+	Leaving   int // of the ready: they are recycled when others have taken their place
+	Hung      int // counted nowhere else: they hang, and are ended when others have taken their place
 }
 
 // Alive is the number of those that are meant to stay.
-func (c Count) Alive() int { return c.Starting + c.Ready }
+func (c Count) Alive() int { return c.Starting + c.Ready - c.Leaving }
 
 // Add sums up two generations.
 func (c Count) Add(d Count) Count {
 	return Count{
 		Wanted: c.Wanted + d.Wanted, Starting: c.Starting + d.Starting, Ready: c.Ready + d.Ready,
 		Available: c.Available + d.Available, Stopping: c.Stopping + d.Stopping,
+		Leaving: c.Leaving + d.Leaving, Hung: c.Hung + d.Hung,
 	}
 }
 
@@ -133,6 +141,13 @@ func (p *Pool) Count(g Generation) Count {
 	for _, w := range p.workers {
 		if w.Generation != g {
 			continue
+		}
+		if w.State != Stopping && w.Leaving.Hung() {
+			c.Hung++
+			continue
+		}
+		if w.State != Stopping && w.Leaving.Recycled() {
+			c.Leaving++
 		}
 		switch w.State {
 		case Starting:

@@ -54,6 +54,7 @@ func finish(t *rapid.T, w *pooltest.World) {
 	for _, r := range w.Releases { // what is left of the broken ones starts well from now on
 		r.Manner = pooltest.Manner{Ready: 100 * time.Millisecond, Drain: 50 * time.Millisecond}
 	}
+	w.Calm()
 	for range 3000 {
 		if w.Idle() {
 			break

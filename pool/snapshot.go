@@ -37,6 +37,10 @@ type WorkerRow struct {
 
 	ReadyBy, SignalAt, KillAt time.Time // zero: never
 	Signalled, Killed, Judged bool
+
+	Interval     time.Duration // of the watchdog; 0: it is not watched
+	AliveBy      time.Time     // while it is watched
+	Leaving, Due Why
 }
 
 // Snapshot copies the table.
@@ -76,6 +80,7 @@ func (w *Worker) row() WorkerRow {
 		ID: w.ID, Slot: w.Slot, Generation: w.Generation, PID: w.PID, State: w.State, Why: w.Why,
 		Born: w.Born, Since: w.Since, ReadyBy: w.readyBy, SignalAt: w.signalAt, KillAt: w.killAt,
 		Signalled: w.signalled, Killed: w.killed, Judged: w.judged,
+		Interval: w.interval, AliveBy: w.aliveBy, Leaving: w.Leaving, Due: w.due,
 	}
 }
 
@@ -94,6 +99,7 @@ func Restore(s Snapshot) *Pool {
 			ID: r.ID, Slot: r.Slot, Generation: r.Generation, PID: r.PID, State: r.State, Why: r.Why,
 			Born: r.Born, Since: r.Since, readyBy: r.ReadyBy, signalAt: r.SignalAt, killAt: r.KillAt,
 			signalled: r.Signalled, killed: r.Killed, judged: r.Judged,
+			interval: r.Interval, aliveBy: r.AliveBy, Leaving: r.Leaving, due: r.Due,
 		})
 		p.lastID = max(p.lastID, r.ID)
 	}

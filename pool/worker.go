@@ -41,6 +41,12 @@ const (
 	Crowded              // more draining workers than max_draining
 	Abandoned            // the pool is ended at once
 	Orphaned             // its master died, and it was to end with it
+	Silent               // it did not send WATCHDOG=1 in time
+	Triggered            // it said WATCHDOG=trigger
+	Unread               // a connection that it had accepted waited too long to be read
+	ByHand               // it was asked for by hand to recycle it
+	Aged                 // it lived for MaxAge
+	Grown                // it used too much memory
 )
 
 // String is the phrase that users see.
@@ -62,9 +68,27 @@ func (w Why) String() string {
 		return "stopped at once"
 	case Orphaned:
 		return "its master died"
+	case Silent:
+		return "sent no WATCHDOG=1 in time"
+	case Triggered:
+		return "said WATCHDOG=trigger"
+	case Unread:
+		return "left an accepted connection unread for too long"
+	case ByHand:
+		return "recycled"
+	case Aged:
+		return "recycled at its age"
+	case Grown:
+		return "recycled for its memory"
 	}
 	return "unknown"
 }
+
+// Hung reports that the worker is taken to hang.
+func (w Why) Hung() bool { return w == Silent || w == Triggered || w == Unread }
+
+// Recycled reports that the worker is replaced though it serves well.
+func (w Why) Recycled() bool { return w == ByHand || w == Aged || w == Grown }
 
 // Worker is one row of the table.
 type Worker struct {
@@ -76,6 +100,7 @@ type Worker struct {
 	Why        Why       // set while Stopping
 	Born       time.Time // when its Spawn was handed out
 	Since      time.Time // when it entered State
+	Leaving    Why       // it is ended for this when another is available in its place; Wanted: it stays
 
 	readyBy   time.Time // when Starting becomes a failure; zero: never
 	signalAt  time.Time // when the stop signal is due
@@ -83,16 +108,22 @@ type Worker struct {
 	killAt    time.Time // when SIGKILL is due; zero: never
 	killed    bool      // Kill was handed out
 	judged    bool      // its exit says nothing new: it was asked for, or its failure is booked
+
+	interval time.Duration // how often it has to be heard of; 0: it is not watched
+	aliveBy  time.Time     // when it has to have been heard of, while it is watched
+	overdue  bool          // it has not as far as is known
+	due      Why           // it is to leave when its turn comes
 }
 
 // Draining reports that the worker has had its stop signal.
 func (w *Worker) draining() bool { return w.State == Stopping && w.signalled && !w.killed }
 
 // stop moves the worker to Stopping. A worker that never was ready has
-// nothing to drain for load balancers, so it gets its signal at once.
+// nothing to drain for load balancers, nor does one that hangs: they get their
+// signal at once.
 func (w *Worker) stop(now time.Time, why Why, l Limits) {
 	delay := l.StopDelay
-	if w.State == Starting {
+	if w.State == Starting || why.Hung() {
 		delay = 0
 	}
 	w.State, w.Since, w.Why = Stopping, now, why
@@ -106,8 +137,12 @@ func (w *Worker) stop(now time.Time, why Why, l Limits) {
 }
 
 func (w *Worker) setKill(now time.Time, l Limits) {
-	if l.StopTimeout > 0 {
-		w.killAt = now.Add(l.StopTimeout)
+	timeout := l.StopTimeout
+	if w.Why.Hung() {
+		timeout = l.AbortTimeout
+	}
+	if timeout > 0 {
+		w.killAt = now.Add(timeout)
 	}
 }
 

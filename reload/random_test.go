@@ -118,6 +118,7 @@ func (o *operator) finish(t *rapid.T) {
 			}
 		}
 	}
+	o.Calm()
 	for end := o.Now.Add(time.Duration(1+len(o.waiting)) * 15 * time.Minute); o.roll != nil; {
 		o.Step(o.Now.Add(time.Minute))
 		if o.Now.After(end) {

@@ -1,6 +1,7 @@
 package reload_test
 
 import (
+	"slices"
 	"time"
 
 	"fugue/pool/pooltest"
@@ -84,13 +85,16 @@ func (o *operator) watch() {
 	}
 }
 
-// count is who is not stopping, who of these is ready, and ready and old.
+// count is who is meant to stay, who of these is ready, and ready and old. Who
+// hangs serves nobody; who is being recycled serves, and comes on top.
 func (o *operator) count() (staying, ready, oldReady int) {
 	for _, p := range o.Procs {
-		if p.Stopping {
+		if p.Stopping || p.Leaving.Hung() {
 			continue
 		}
-		staying++
+		if !p.Leaving.Recycled() {
+			staying++
+		}
 		if p.Ready {
 			ready++
 		}
@@ -103,6 +107,11 @@ func (o *operator) count() (staying, ready, oldReady int) {
 
 // checkStops: (a), (b) and (g).
 func (o *operator) checkStops(stopping []*pooltest.Proc) {
+	stopping = slices.DeleteFunc(slices.Clone(stopping), func(p *pooltest.Proc) bool {
+		// Who hangs serves nobody; and what was to come in the place of one that
+		// may stay now is nothing that was there before.
+		return p.Leaving.Hung() || p.Instead && p.Release == o.Release(o.serving[0])
+	})
 	_, ready, oldReady := o.count()
 	surge, unavailable := o.bounds(o.want)
 	if o.rules.paused {
@@ -125,7 +134,7 @@ func (o *operator) checkStops(stopping []*pooltest.Proc) {
 			// Fewer were asked for, and so fewer canaries.
 		case p.Ready && ready < o.want-unavailable:
 			o.Break("ready", "#%d is ready and is stopped, only %d of %d stay ready, %d may be unavailable", p.ID, ready, o.want, unavailable)
-		case p.Ready && o.rules.stuck:
+		case p.Ready && o.rules.stuck && !p.Leaving.Recycled():
 			o.Break("stuck", "#%d is ready and is stopped, after turning has stopped", p.ID)
 		case old && surge > 0 && !o.rules.proven && (o.phase < reload.RollingBack || o.wanted(o.serving) < o.want):
 			o.Break("canary", "#%d of the old generation is stopped, and the new one has not proved itself", p.ID)

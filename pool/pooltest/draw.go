@@ -22,6 +22,8 @@ var (
 	drawSpan   = rapid.SampledFrom([]time.Duration{100 * time.Millisecond, time.Millisecond, 0, time.Second, 5 * time.Second, 30 * time.Second})
 	drawJump   = rapid.SampledFrom([]time.Duration{time.Second, 10 * time.Second, time.Hour})
 	drawBool   = rapid.Bool()
+	drawWatch  = rapid.SampledFrom([]time.Duration{0, 10 * time.Second, 800 * time.Millisecond})
+	drawAge    = rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Second, 10 * time.Minute})
 )
 
 // DrawNumber draws from 0 to 6.
@@ -54,12 +56,19 @@ func DrawLimits(t *rapid.T, bounded bool) pool.Limits {
 		StopTimeout:  drawStop.Draw(t, "stop timeout"),
 		Backoff:      drawBack.Draw(t, "backoff"),
 		MaxBackoff:   drawMax.Draw(t, "max backoff"),
+		Watchdog:     drawWatch.Draw(t, "watchdog"),
+		AbortTimeout: drawStop.Draw(t, "abort timeout"),
+		ReplaceFirst: drawBool.Draw(t, "replace first"),
+		MaxAge:       drawAge.Draw(t, "max age"),
 	}
 	if bounded && l.StartTimeout == 0 {
 		l.StartTimeout = 10 * time.Second
 	}
 	if bounded && l.StopTimeout == 0 {
 		l.StopTimeout = 5 * time.Second
+	}
+	if bounded && l.AbortTimeout == 0 {
+		l.AbortTimeout = time.Second
 	}
 	return l
 }
@@ -110,6 +119,11 @@ func (w *World) Trouble(t *rapid.T) {
 	if p == nil {
 		return
 	}
+	if drawFew.Draw(t, "is it the watchdog?") > 3 {
+		w.troubleWatched(t, p)
+		w.Settle()
+		return
+	}
 	switch drawFew.Draw(t, "trouble") {
 	case 0, 1:
 		w.Exit(p, false)
@@ -128,4 +142,20 @@ func (w *World) Trouble(t *rapid.T) {
 		w.SayReady(p)
 	}
 	w.Settle()
+}
+
+// troubleWatched is what concerns the watchdog of a worker, or its age.
+func (w *World) troubleWatched(t *rapid.T, p *Proc) {
+	switch drawFew.Draw(t, "watchdog") {
+	case 0, 1:
+		p.Mute, p.pingAt = true, time.Time{}
+	case 2:
+		w.SayAlive(p)
+	case 3:
+		w.SayWatch(p, drawWatch.Draw(t, "interval"))
+	case 4:
+		w.SayHangs(p, pool.Triggered)
+	default:
+		w.Recycle(p)
+	}
 }

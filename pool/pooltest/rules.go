@@ -55,7 +55,7 @@ func (r *Release) backoff() time.Duration {
 
 func (w *World) staying(r *Release) (n int) {
 	for _, p := range w.Procs {
-		if p.Release == r && !p.Stopping {
+		if p.Release == r && !p.Stopping && p.Leaving == pool.Wanted {
 			n++
 		}
 	}
@@ -75,13 +75,16 @@ func (w *World) freeSlot() int {
 // checkCull: only what is too many, the not-ready first, then the youngest.
 func (w *World) checkCull(stopping []*Proc) {
 	for _, p := range stopping {
+		if p.why != pool.Surplus { // checked by compare
+			continue
+		}
 		n, target := w.staying(p.Release), w.Pool.Target(p.Release.Number)
 		if n < target {
 			w.Break("cull", "#%d is stopped, of generation %d only %d stay and %d are wanted", p.ID, p.Release.Number, n, target)
 		}
 		for _, q := range w.Procs {
 			switch {
-			case q.Release != p.Release || q.Stopping:
+			case q.Release != p.Release || q.Stopping || q.Leaving != pool.Wanted:
 			case p.Ready && !q.Ready:
 				w.Break("cull", "#%d is ready and is stopped, #%d is not ready and stays", p.ID, q.ID)
 			case p.Ready == q.Ready && p.ID < q.ID:
@@ -201,6 +204,7 @@ func (w *World) checkQuiet() {
 			by(p.killBy, p, "is killed")
 		}
 	}
+	w.checkWatched(by)
 	for _, r := range w.Releases {
 		n, target := w.staying(r), w.Pool.Target(r.Number)
 		switch late := r.since.Add(r.backoff() * 5 / 4); {

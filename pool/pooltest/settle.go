@@ -15,6 +15,9 @@ func (w *World) Settle() {
 	}
 	for range 100 {
 		busy := w.next1()
+		if w.listen() {
+			busy = true
+		}
 		if w.Steer != nil && w.Steer() {
 			busy = true
 		}
@@ -32,13 +35,18 @@ func (w *World) next1() bool {
 		w.promote(p)
 		w.expire(p)
 	}
+	w.watch()
 	acts, wake := w.Pool.Next(w.Now)
 	w.wake = wake
-	if stopping := w.compare(); len(stopping) > 0 {
+	stopping, left := w.compare()
+	if len(stopping) > 0 {
 		w.checkCull(stopping)
 		if w.OnStop != nil {
 			w.OnStop(stopping)
 		}
+	}
+	for _, row := range left { // the turn of the next comes when all else is done
+		w.checkLeaving(w.Proc(row.ID), row.Leaving)
 	}
 	for _, a := range acts {
 		w.do(a)
@@ -86,8 +94,8 @@ func (w *World) book(p *Proc) {
 }
 
 // compare holds the table against the world and returns what the pool has
-// just decided to stop.
-func (w *World) compare() (stopping []*Proc) {
+// just decided to stop, and to let leave.
+func (w *World) compare() (stopping []*Proc, left []pool.Worker) {
 	for _, p := range w.Procs {
 		row, ok := w.Pool.Worker(p.ID)
 		state := pool.Starting
@@ -103,16 +111,28 @@ func (w *World) compare() (stopping []*Proc) {
 		case !ok:
 			w.Break("table", "#%d lives and is not in the table", p.ID)
 		case row.State == pool.Stopping && !p.Stopping:
-			if row.Why != pool.Surplus {
+			relieved := p.Leaving != pool.Wanted && row.Why == p.Leaving
+			if row.Why != pool.Surplus && !relieved {
 				w.Break("table", "#%d is told to stop: %v", p.ID, row.Why)
 			}
-			p.Stopping, p.hasty, p.why, p.decided = true, !p.Ready, row.Why, w.Now
+			if relieved {
+				w.checkRelieved(p)
+				for _, q := range w.Procs {
+					q.Instead = q.Instead && q.Release != p.Release
+				}
+			}
+			p.Stopping, p.hasty, p.why, p.decided, p.pingAt = true, !p.Ready || row.Why.Hung(), row.Why, w.Now, time.Time{}
 			stopping = append(stopping, p)
 		case row.State != state || p.Stopping && row.Why != p.why || row.Slot != p.Slot:
 			w.Break("table", "#%d is %v (%v) in slot %d to the pool, and %v (%v) in slot %d", p.ID, row.State, row.Why, row.Slot, state, p.why, p.Slot)
+		case p.Stopping || row.Leaving == p.Leaving:
+		case row.Leaving == pool.Wanted: // spared, and what came in its place is too many
+			w.checkLeaving(p, row.Leaving)
+		default:
+			left = append(left, row)
 		}
 	}
-	return stopping
+	return stopping, left
 }
 
 // refuse tells of the spawns that came to nothing.
@@ -155,9 +175,12 @@ func (w *World) do(a pool.Action) {
 func (w *World) spawn(a pool.Action) {
 	r := w.checkSpawn(a)
 	w.lastID = a.ID
-	p := &Proc{ID: a.ID, Slot: a.Slot, Release: r, born: w.Now}
+	p := &Proc{ID: a.ID, Slot: a.Slot, Release: r, born: w.Now, interval: r.Limits.Watchdog, Mute: r.Manner.Mute}
 	if r.Limits.StartTimeout > 0 {
 		p.readyBy = w.Now.Add(r.Limits.StartTimeout)
+	}
+	for _, q := range w.Procs {
+		p.Instead = p.Instead || q.Release == r && q.recycled()
 	}
 	w.Procs = append(w.Procs, p)
 	w.note(Event{Kind: "spawn", Proc: p})

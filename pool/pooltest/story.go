@@ -94,6 +94,7 @@ func play(w *World, known map[string]Command, file, text string) string {
 func (w *World) commands() map[string]Command {
 	return map[string]Command{
 		// release G [start D] [uptime D] [delay D] [stop D] [backoff D] [max D]
+		// [watchdog D] [abort D] [age D] [first]
 		// [ready D|never] [exits D] [ends D] [drain D|never] [refused]
 		"release":  w.release,
 		"target":   w.target, // target G N
@@ -105,6 +106,15 @@ func (w *World) commands() map[string]Command {
 		"stopping": w.fact(w.SayStopping),
 		"crash":    w.fact(func(p *Proc) { w.Exit(p, false) }),
 		"end":      w.fact(func(p *Proc) { w.Exit(p, true) }),
+		"alive":    w.fact(w.SayAlive),
+		"mute":     w.fact(func(p *Proc) { p.Mute, p.pingAt = true, time.Time{} }),
+		"trigger":  w.fact(func(p *Proc) { w.SayHangs(p, pool.Triggered) }),
+		"unread":   w.fact(func(p *Proc) { w.SayHangs(p, pool.Unread) }),
+		"recycle":  w.fact(w.Recycle),
+		"spare":    w.fact(func(p *Proc) { w.Spare(p) }),
+		"watch": func(args []string) error { // watch #N D
+			return Span(args, 1, func(d time.Duration) { _ = w.fact(func(p *Proc) { w.SayWatch(p, d) })(args) })
+		},
 		"extend": func(args []string) error { // extend #N D
 			return Span(args, 1, func(d time.Duration) { _ = w.fact(func(p *Proc) { w.Extend(p, d) })(args) })
 		},
@@ -165,10 +175,11 @@ func (w *World) release(args []string) error {
 		spans := map[string]*time.Duration{
 			"start": &l.StartTimeout, "uptime": &l.MinUptime, "delay": &l.StopDelay, "stop": &l.StopTimeout,
 			"backoff": &l.Backoff, "max": &l.MaxBackoff, "ready": &m.Ready, "exits": &m.Life, "ends": &m.Life, "drain": &m.Drain,
+			"watchdog": &l.Watchdog, "abort": &l.AbortTimeout, "age": &l.MaxAge,
 		}
 		for i := 1; i < len(args); i++ {
-			if args[i] == "refused" {
-				m.Refuse = true
+			if flag, ok := map[string]*bool{"refused": &m.Refuse, "mute": &m.Mute, "first": &l.ReplaceFirst}[args[i]]; ok {
+				*flag = true
 				continue
 			}
 			d, ok := spans[args[i]]

@@ -26,6 +26,7 @@ type Manner struct {
 	Clean  bool          // that exit ends well
 	Drain  time.Duration // from stop signal to exit; negative: only a kill ends it
 	Refuse bool          // it cannot even be started
+	Mute   bool          // it sends its watchdog no pings
 }
 
 // Release is a generation as the world sees it.
@@ -49,6 +50,9 @@ type Proc struct {
 	Stopping  bool // decided by the pool; the signal may come later
 	Signalled bool
 	Killed    bool
+	Leaving   pool.Why // it goes when another has taken its place
+	Instead   bool     // it was started in the place of one that is recycled
+	Mute      bool     // it sends no pings, or no more
 
 	born     time.Time
 	readyBy  time.Time // zero: never expires
@@ -63,6 +67,11 @@ type Proc struct {
 	hasty    bool // it was not ready when it was decided: no delay
 	signalAt time.Time
 	killBy   time.Time // zero: never
+
+	interval time.Duration // of its watchdog
+	pingAt   time.Time     // when it will send one; zero: never
+	pingBy   time.Time     // when it has to have sent one
+	overdue  bool
 }
 
 // World is a pool with everything that happens to it.
@@ -209,6 +218,7 @@ func (w *World) next() time.Time {
 	for _, p := range w.Procs {
 		sooner(p.readyAt)
 		sooner(p.exitAt)
+		sooner(p.pingAt)
 	}
 	return at
 }
@@ -221,6 +231,8 @@ func (w *World) happen(p *Proc) bool {
 		w.SayReady(p)
 	case !p.exitAt.IsZero() && !p.exitAt.After(w.Now):
 		w.Exit(p, p.clean)
+	case !p.pingAt.IsZero() && !p.pingAt.After(w.Now):
+		w.SayAlive(p)
 	default:
 		return false
 	}
@@ -235,6 +247,8 @@ func (w *World) SayReady(p *Proc) {
 	}
 	if !p.Stopping && !p.Ready {
 		p.Ready, p.since = true, w.Now
+		p.heard(w.Now)
+		w.ping(p)
 	}
 }
 
@@ -251,6 +265,7 @@ func (w *World) SayStopping(p *Proc) {
 	if !p.Available {
 		w.book(p)
 	}
+	p.Leaving = pool.Wanted
 	p.Stopping, p.Signalled, p.why, p.decided, p.signalAt = true, true, pool.Itself, w.Now, w.Now
 	p.readyAt = time.Time{}
 	w.due(p)
@@ -266,6 +281,8 @@ func (w *World) Extend(p *Proc, d time.Duration) {
 		p.readyBy = until
 	case p.Stopping && !p.killBy.IsZero() && until.After(p.killBy):
 		p.killBy = until
+	case p.watched() && until.After(p.pingBy):
+		p.pingBy, p.overdue = until, false
 	}
 }
 
@@ -274,7 +291,7 @@ func (w *World) Exit(p *Proc, clean bool) {
 	w.promote(p)
 	want := pool.Died
 	switch {
-	case p.Stopping && (p.why != pool.Itself || p.booked || p.Killed || clean):
+	case p.Stopping && (p.why != pool.Itself || p.booked || p.Killed || clean), p.Leaving.Hung():
 		want = pool.Asked
 	case !p.Available:
 		want = pool.Failed
@@ -307,7 +324,11 @@ func (w *World) drain(p *Proc) {
 
 // due sets when a stopping process will have been given enough time.
 func (w *World) due(p *Proc) {
-	if t := p.Release.Limits.StopTimeout; t > 0 {
+	t := p.Release.Limits.StopTimeout
+	if p.why.Hung() {
+		t = p.Release.Limits.AbortTimeout
+	}
+	if t > 0 {
 		p.killBy = w.Now.Add(t)
 	}
 }
