@@ -41,6 +41,8 @@ type Config struct {
 	Ready               Ready
 	Stop                Stop
 	Restart             Restart
+	Watchdog            Watchdog
+	Recycle             Recycle
 	Limits              Limits
 	Log                 Log
 	Control             Control
@@ -151,6 +153,19 @@ type Restart struct {
 	MaxBackoff time.Duration
 }
 
+// Watchdog says how a worker that hangs is found, and what becomes of it.
+type Watchdog struct {
+	Timeout      time.Duration // it has to say WATCHDOG=1 so often while it is ready; 0: it need not
+	Signal       int           // that ends it
+	KillAfter    time.Duration // after the signal; then SIGKILL. Infinity: never
+	ReplaceFirst bool          // another has to be available before it is ended
+}
+
+// Recycle says when a worker that serves well is replaced all the same.
+type Recycle struct {
+	MaxAge time.Duration // since its start; Infinity: never
+}
+
 // Limits are set in the worker before its program runs.
 type Limits struct {
 	Rlimits     []Rlimit
@@ -191,6 +206,8 @@ func defaults() *Config {
 		Ready:     Ready{When: WhenAuto, Timeout: 90 * time.Second},
 		Stop:      Stop{Signal: 15, Timeout: 30 * time.Second},
 		Restart:   Restart{MinUptime: time.Second, Backoff: 100 * time.Millisecond, MaxBackoff: 30 * time.Second},
+		Watchdog:  Watchdog{Signal: 6},
+		Recycle:   Recycle{MaxAge: Infinity},
 		Limits:    Limits{Umask: -1},
 		Log:       Log{ReopenSignal: 10},
 		Positions: map[string]Pos{},

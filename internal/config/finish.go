@@ -155,6 +155,9 @@ func (d *decoder) checkReload() {
 
 func (d *decoder) checkTimes() {
 	c := d.cfg
+	if c.Watchdog.KillAfter == 0 {
+		c.Watchdog.KillAfter = c.Stop.Timeout
+	}
 	if _, said := c.Positions["ready.delay"]; said && c.Ready.When != WhenStarted {
 		d.errorf(c.Pos("ready.delay"), `ready.delay needs when = "started", and ready.when is %q`, c.Ready.When)
 	}

@@ -76,6 +76,15 @@ min_uptime = "3s"
 backoff = "200ms"
 max_backoff = "1min 30s"
 
+[watchdog]
+timeout = "20s"
+signal = "QUIT"
+kill_after = "5s"
+replace_first = true
+
+[recycle]
+max_age = "1d"
+
 [limits]
 nofile = "1024:65536"
 core = "infinity"
@@ -150,9 +159,11 @@ func TestEveryKey(t *testing.T) {
 		},
 		Reload: Reload{MaxSurge: Amount{25, true}, MaxUnavailable: Amount{1, false}, Canary: 2, Bake: 10 * time.Second, Tolerate: 3,
 			Check: templates("./bin/server", "--check", "{addr:http}"), Timeout: Infinity},
-		Ready:   Ready{When: WhenStarted, Delay: 500 * time.Millisecond, Timeout: 2 * time.Minute},
-		Stop:    Stop{Delay: time.Second, Signal: 3, Timeout: 10 * time.Second, MaxDraining: 7},
-		Restart: Restart{MinUptime: 3 * time.Second, Backoff: 200 * time.Millisecond, MaxBackoff: 90 * time.Second},
+		Ready:    Ready{When: WhenStarted, Delay: 500 * time.Millisecond, Timeout: 2 * time.Minute},
+		Stop:     Stop{Delay: time.Second, Signal: 3, Timeout: 10 * time.Second, MaxDraining: 7},
+		Restart:  Restart{MinUptime: 3 * time.Second, Backoff: 200 * time.Millisecond, MaxBackoff: 90 * time.Second},
+		Watchdog: Watchdog{Timeout: 20 * time.Second, Signal: 3, KillAfter: 5 * time.Second, ReplaceFirst: true},
+		Recycle:  Recycle{MaxAge: 24 * time.Hour},
 		Limits: Limits{
 			Rlimits: []Rlimit{{"nofile", 7, 1024, 65536}, {"core", 4, Unlimited, Unlimited}, {"stack", 3, 8 << 20, 8 << 20},
 				{"nproc", 6, 100, 100}, {"cpu", 0, 600, 600}},
@@ -201,12 +212,14 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Name: "web", Path: "/etc/fugue/web.toml", Command: templates("x"), Directory: "/srv/dir", Workers: 1,
-		Reload:  Reload{MaxSurge: Amount{Value: 1}, Canary: 1, Timeout: 5 * time.Minute},
-		Ready:   Ready{When: WhenAuto, Timeout: 90 * time.Second},
-		Stop:    Stop{Signal: 15, Timeout: 30 * time.Second},
-		Restart: Restart{MinUptime: time.Second, Backoff: 100 * time.Millisecond, MaxBackoff: 30 * time.Second},
-		Limits:  Limits{Umask: -1},
-		Log:     Log{ReopenSignal: 10},
+		Reload:   Reload{MaxSurge: Amount{Value: 1}, Canary: 1, Timeout: 5 * time.Minute},
+		Ready:    Ready{When: WhenAuto, Timeout: 90 * time.Second},
+		Stop:     Stop{Signal: 15, Timeout: 30 * time.Second},
+		Restart:  Restart{MinUptime: time.Second, Backoff: 100 * time.Millisecond, MaxBackoff: 30 * time.Second},
+		Watchdog: Watchdog{Signal: 6, KillAfter: 30 * time.Second},
+		Recycle:  Recycle{MaxAge: Infinity},
+		Limits:   Limits{Umask: -1},
+		Log:      Log{ReopenSignal: 10},
 	}
 	if diff := cmp.Diff(want, got, sameTemplates, cmpopts.IgnoreFields(Config{}, "Positions")); diff != "" {
 		t.Error(diff)
@@ -234,10 +247,10 @@ func TestErrors(t *testing.T) {
 		{"unknown key near", c + "[reload]\nmax_suge = 1", `3:1: error: unknown key "max_suge" in [reload]; did you mean max_surge?`},
 		{"unknown key at the top", c + "worker = 1", `2:1: error: unknown key "worker"; did you mean workers?`},
 		{"swapped letters", c + "[raedy]\nwhen = \"auto\"", `2:2: error: unknown key "raedy"; did you mean ready?`},
-		{"unknown table", c + "[watchdog]\nx = 1", `2:2: error: unknown key "watchdog"`},
+		{"unknown table", c + "[mood]\nx = 1", `2:2: error: unknown key "mood"`},
 		{"not built", c + "stdin = \"socket\"", `2:1: error: unknown key "stdin"`},
 		{"key of a table at the top", c + "max_surge = 1", `2:1: error: unknown key "max_surge"; it belongs in [reload]`},
-		{"key of several tables", c + "timeout = 1", `2:1: error: unknown key "timeout"; it belongs in [ready] or [reload] or [stop]`},
+		{"key of several tables", c + "timeout = 1", `2:1: error: unknown key "timeout"; it belongs in [ready] or [reload] or [stop] or [watchdog]`},
 		{"misspelt key of a table at the top", c + "max_surg = 1", `2:1: error: unknown key "max_surg"; did you mean max_surge in [reload]?`},
 		{"top key in a table", c + "[stop]\nworkers = 1", `3:1: error: unknown key "workers" in [stop]; it belongs at the top of the file, before the first [table]`},
 		{"unknown in a listener", c + "[listen.http]\nstream = \"80\"\nback_log = 1", `4:1: error: unknown key "back_log" in [listen.http]; did you mean backlog?`},

@@ -115,6 +115,15 @@ func (d *decoder) schema() schema {
 			"backoff":     d.duration(&c.Restart.Backoff, finite|positive),
 			"max_backoff": d.duration(&c.Restart.MaxBackoff, finite|positive),
 		}),
+		"watchdog": table(map[string]schema{
+			"timeout":       d.duration(&c.Watchdog.Timeout, finite),
+			"signal":        d.signal(&c.Watchdog.Signal),
+			"kill_after":    d.duration(&c.Watchdog.KillAfter, positive),
+			"replace_first": d.boolean(&c.Watchdog.ReplaceFirst),
+		}),
+		"recycle": table(map[string]schema{
+			"max_age": d.duration(&c.Recycle.MaxAge, positive),
+		}),
 		"limits": table(d.limits()),
 		"log":    table(d.log()),
 		"control": table(map[string]schema{

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"fugue/internal/control"
-	"strconv"
 	"syscall"
 	"time"
 
 	"fugue/internal/logs"
-	"fugue/internal/notify"
 	"fugue/internal/proc"
 	"fugue/pool"
 )
@@ -113,7 +111,7 @@ func (f exited) apply(m *Master, now time.Time) {
 	}
 	m.hold(now, row, fate)
 	m.bury(now, w, row, fate, exit.String())
-	if fate == pool.Failed || fate == pool.Died || row.Why == pool.NotReady || w.gaveUp {
+	if hung := row.Why.Hung() || row.Leaving.Hung(); fate == pool.Failed || fate == pool.Died || row.Why == pool.NotReady || w.gaveUp || hung {
 		b := m.obituary(w, true)
 		b.exit, b.exited, b.gaveUp = exit, row.Why != pool.NotReady, w.gaveUp
 	}
@@ -123,11 +121,11 @@ func (f exited) apply(m *Master, now time.Time) {
 func (m *Master) bury(now time.Time, w *worker, row pool.Worker, fate pool.Fate, exit string) {
 	who := fmt.Sprintf("worker %d (pid %d) of generation %d", w.slot, w.process.PID(), w.generation)
 	m.events.publish(event("exited", w, exit))
-	switch fate {
-	case pool.Asked:
+	switch {
+	case fate == pool.Asked && !row.Why.Hung() && !row.Leaving.Hung():
 		m.log.Infof("%s stopped after %v: %s", who, now.Sub(row.Since).Round(time.Millisecond), exit)
 		return
-	case pool.Clean:
+	case fate == pool.Clean:
 		m.log.Infof("%s ended by itself: %s", who, exit)
 	default:
 		m.log.Warnf("%s ended: %s", who, exit)
@@ -183,92 +181,6 @@ func (f tailed) apply(m *Master, _ time.Time) {
 	for _, line := range trimTail(f.lines) {
 		b.stderr = append(b.stderr, logs.OneLine(line))
 	}
-}
-
-// datagram: somebody wrote to the notify inbox.
-type datagram struct{ notify.Message }
-
-func (f datagram) apply(m *Master, now time.Time) {
-	if f.Mark != notify.Datagram {
-		return
-	}
-	w := m.sender(f.PID, f.Lineage)
-	if w == nil || f.BadReason != "" {
-		if m.strangers[f.PID] == nil { // a predecessor's worker still says how it is
-			m.drop(now, f.Message)
-		}
-		return
-	}
-	g := m.generations[w.generation]
-	if text, ok := f.Fields["STATUS"]; ok {
-		w.status = logs.OneLine(text)
-	}
-	if us, err := strconv.ParseUint(f.Fields["EXTEND_TIMEOUT_USEC"], 10, 52); err == nil {
-		d := time.Duration(us) * time.Microsecond
-		m.pool.Extend(now, w.id, d)
-		if m.ending != nil || m.starting() {
-			m.announceTime(d) // systemd waits for us as we for the worker
-		}
-	}
-	if f.Fields["READY"] == "1" && g.wordCounts() {
-		if w.readyBy == "seen" && now.Sub(w.seenAt) > lateWord {
-			w.lateWord = true
-		}
-		m.ready(now, w, "READY=1")
-	}
-	if f.Fields["STOPPING"] == "1" {
-		if row, ok := m.pool.Worker(w.id); ok && row.State != pool.Stopping {
-			m.log.Infof("worker %d (pid %d) of generation %d is stopping by itself", w.slot, w.process.PID(), w.generation)
-			before := m.pool.Failures(w.generation).Starts
-			m.pool.Unready(now, w.id)
-			w.gaveUp = m.pool.Failures(w.generation).Starts > before
-		}
-	}
-}
-
-// dropSilence is how long after a word about a dropped datagram the next ones
-// are only counted: a flood must not fill the log.
-const dropSilence = time.Minute
-
-// drop counts a datagram that nobody wanted, and says so now and then.
-func (m *Master) drop(now time.Time, d notify.Message) {
-	m.dropped++
-	if m.dropped > 1 && now.Sub(m.dropSaid) < dropSilence {
-		return
-	}
-	m.dropSaid = now
-	why := "it belongs to no worker"
-	if d.BadReason != "" {
-		why = logs.OneLine(d.BadReason)
-	}
-	m.log.Warnf("dropped a notification of process %d (uid %d): %s", d.PID, d.UID, why)
-}
-
-// lateWord is how much later than it was seen listening a worker has to say
-// READY=1 for that to be worth a word: until then it may have answered before
-// it was able to.
-const lateWord = 100 * time.Millisecond
-
-// sender finds the worker that a process belongs to: itself, its group, its
-// session, or one of its ancestors.
-func (m *Master) sender(pid int, lineage []int) *worker {
-	byPID := func(pid int) *worker {
-		for _, w := range m.workers {
-			if w.process.PID() == pid {
-				return w
-			}
-		}
-		return nil
-	}
-	if w := byPID(pid); w != nil {
-		return w
-	}
-	for _, pid := range lineage {
-		if w := byPID(pid); w != nil {
-			return w
-		}
-	}
-	return nil
 }
 
 // prepared: the job that makes a release has ended.

@@ -70,7 +70,7 @@ func started(t *testing.T, file string, scene func(h *harness)) {
 func newHarness(t *testing.T, file string) *harness {
 	w := &world{
 		file: file, release: "v1", manners: map[string]manner{}, deploys: map[string]manner{},
-		processes: map[int]*process{}, stored: map[string]int{}, lastPID: 5_000_000, // more than a real machine has
+		processes: map[int]*process{}, stored: map[string]int{}, sleeps: make(chan time.Duration, 1), lastPID: 5_000_000, // more than a real machine has
 	}
 	w.job = func(context.Context) (string, error) { return "", nil }
 	h := &harness{T: t, world: w, result: make(chan error, 1)}

@@ -3,7 +3,9 @@ package master
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,8 +34,9 @@ type host struct {
 	journal   bool // workers get journal streams of their own
 	inherited []activation.Inherited
 	strangers []int
-	inboxes   map[int]*notify.Inbox // by the workers' user; touched by Prepare only, of which there is one at a time
-	former    []*notify.Inbox       // a predecessor's, of other users; Prepare's too
+	listening atomic.Pointer[[]*notify.Inbox] // a copy of inboxes, for the loop
+	inboxes   map[int]*notify.Inbox           // by the workers' user; touched by Prepare only, of which there is one at a time
+	former    []*notify.Inbox                 // a predecessor's, of other users; Prepare's too
 	report    func(fact)
 	owns      func(pid int, lineage []int) bool
 	pool      control.Pool
@@ -148,8 +151,7 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 	for _, in := range h.takeInherited(func(n string) bool { return n == name }) {
 		if h.inboxes[uid] == nil {
 			if inbox, err := notify.AdoptInbox(in.FD, path, h.deliver); err == nil {
-				h.inboxes[uid] = inbox
-				h.inboxCount.Add(1)
+				h.addInbox(uid, inbox)
 				continue
 			}
 			_ = h.systemd.RemoveFD(name)
@@ -163,9 +165,27 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.addInbox(uid, inbox)
+	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
+}
+
+func (h *host) addInbox(uid int, inbox *notify.Inbox) {
 	h.inboxes[uid] = inbox
 	h.inboxCount.Add(1)
-	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
+	all := slices.Collect(maps.Values(h.inboxes))
+	h.listening.Store(&all)
+}
+
+// Sync implements World.
+func (h *host) Sync() int {
+	all := h.listening.Load()
+	if all == nil {
+		return 0
+	}
+	for _, inbox := range *all {
+		inbox.Sync()
+	}
+	return len(*all)
 }
 
 func inboxName(uid int) string {

@@ -27,12 +27,13 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	plan := planOf(rel)
 	plan.Path = rel.Path
 	plan.Args, plan.Env = rel.Command(release.Vars{
-		Worker: l.Slot, Generation: int(l.Generation), NotifySocket: l.Inbox,
+		Worker: l.Slot, Generation: int(l.Generation), NotifySocket: l.Inbox, Watchdog: l.Config.Watchdog.Timeout,
 	})
 	plan.Held = true
 	if h.orphans(l.Config) == config.OrphansStop {
 		plan.DeathSignal = l.Config.Stop.Signal
 	}
+	plan.WatchdogPID = l.Config.Watchdog.Timeout > 0
 	plan.ListenPID = rel.ListenEnv()
 	name := h.name + "/" + strconv.Itoa(l.Slot)
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}

@@ -65,6 +65,7 @@ type Master struct {
 	strangers map[int]*stranger
 	slots     map[int]*slotPast
 	obits     obituaries
+	syncing   syncing
 
 	wanted     int  // workers asked for by the file or a scale
 	fileWanted int  // what the file said at its last reading

@@ -78,6 +78,7 @@ func (m *Master) line(state, reason string) string {
 func (m *Master) publishAvailable(now time.Time) {
 	seen := map[pool.ID]bool{}
 	for _, row := range m.pool.Workers() {
+		m.publishLeaving(row)
 		if row.State != pool.Available {
 			continue
 		}

@@ -248,7 +248,7 @@ func (m *Master) verdict(why error, g *generation) (text string, details []strin
 		}
 		b = m.obituary(w, false)
 	}
-	ended := b.exited || b.launch != nil || failed.NotReady || b.waited // it may take its time
+	ended := b.exited || b.launch != nil || failed.NotReady || failed.Hung || b.waited // it may take its time
 	return b.sentence(failed.Failure, g.config), b.stderr, b.complete && ended
 }
 

@@ -80,6 +80,8 @@ func (m *Master) restorePool(in Inheritance, d dial) {
 			ID: w.ID, Slot: w.Slot, Generation: w.Generation, PID: w.PID, State: stateOf[w.State], Why: w.Why,
 			Born: d.time(w.Born), Since: d.time(w.Since), ReadyBy: d.time(w.ReadyBy), SignalAt: d.time(w.SignalAt), KillAt: d.time(w.KillAt),
 			Signalled: w.Signalled, Killed: w.Killed, Judged: w.Judged,
+			// What it said while nobody read is no matter: it has a whole interval.
+			Interval: w.Watchdog, AliveBy: m.upSince.Add(w.Watchdog), Leaving: w.Leaving, Due: w.Due,
 		})
 	}
 	if !in.Handover {
@@ -110,7 +112,7 @@ func (m *Master) orphan(rows []pool.WorkerRow) {
 func (m *Master) readopt(now time.Time, s savedWorker, died bool) {
 	w := &worker{
 		id: s.ID, slot: s.Slot, generation: s.Generation, memo: s.Memo, began: true, stopLooking: func() {},
-		sent: s.Sent, gaveUp: s.GaveUp, status: s.Status, readyBy: s.Word, seenAt: m.scribe.dial.time(s.SeenAt), lateWord: s.LateWord,
+		sent: s.Sent, leaving: s.Leaving, gaveUp: s.GaveUp, status: s.Status, readyBy: s.Word, seenAt: m.scribe.dial.time(s.SeenAt), lateWord: s.LateWord,
 	}
 	process, err := m.world.Adopt(s.PID, s.Memo, func() { m.report(exited{s.ID}) })
 	if err != nil {

@@ -254,6 +254,7 @@ func (s *scribe) worker(row pool.WorkerRow, w *worker) savedWorker {
 		State: row.State.String(), Why: row.Why, Born: at(row.Born), Since: at(row.Since),
 		ReadyBy: at(row.ReadyBy), SignalAt: at(row.SignalAt), KillAt: at(row.KillAt),
 		Signalled: row.Signalled, Killed: row.Killed, Judged: row.Judged,
+		Watchdog: row.Interval, Leaving: row.Leaving, Due: row.Due,
 		Sent: w.sent, GaveUp: w.gaveUp, Status: w.status, Word: w.readyBy,
 		SeenAt: at(w.seenAt), LateWord: w.lateWord,
 	}

@@ -30,6 +30,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 		if m.starting() && slices.ContainsFunc(acts, func(a pool.Action) bool { return a.Verb == pool.Spawn }) {
 			m.announceTime(m.generations[m.current].config.Ready.Timeout)
 		}
+		m.listen(now)
 		if len(acts) == 0 && maps.Equal(before, m.targets()) {
 			wake = next
 			break
@@ -299,6 +300,8 @@ func limits(c *config.Config) pool.Limits {
 		StartTimeout: finite(c.Ready.Timeout), MinUptime: c.Restart.MinUptime,
 		StopDelay: c.Stop.Delay, StopTimeout: finite(c.Stop.Timeout),
 		Backoff: max(c.Restart.Backoff, time.Millisecond), MaxBackoff: c.Restart.MaxBackoff,
+		Watchdog: c.Watchdog.Timeout, AbortTimeout: finite(c.Watchdog.KillAfter), ReplaceFirst: c.Watchdog.ReplaceFirst,
+		MaxAge: finite(c.Recycle.MaxAge),
 	}
 }
 

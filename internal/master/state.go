@@ -178,6 +178,9 @@ type savedWorker struct {
 	Signalled  bool            `json:"signalled,omitempty"`
 	Killed     bool            `json:"killed,omitempty"`
 	Judged     bool            `json:"judged,omitempty"`
+	Watchdog   time.Duration   `json:"watchdog,omitempty"` // its interval, in nanoseconds
+	Leaving    pool.Why        `json:"leaving,omitempty"`
+	Due        pool.Why        `json:"due,omitempty"`
 
 	Sent     bool    `json:"sent,omitempty"` // the stop signal is out
 	GaveUp   bool    `json:"gave_up,omitempty"`

@@ -88,8 +88,13 @@ func (m *Master) statusWorkers() []control.Worker {
 			State: row.State.String(), Since: row.Born,
 			Restarts: m.slot(row.Slot).restarts, LastExit: m.slot(row.Slot).lastExit,
 		}
-		if row.State == pool.Stopping {
+		switch {
+		case row.State == pool.Stopping:
 			w.Note = row.Why.String()
+		case row.Leaving != pool.Wanted:
+			w.Note = row.Leaving.String() + "; another is to take its place first"
+		case m.pool.Due(row.ID) != pool.Wanted:
+			w.Note = "is to be recycled"
 		}
 		if out := m.workers[row.ID]; out != nil {
 			w.Status = out.status

@@ -63,7 +63,7 @@ func (h *savedMaster) validateTable(known map[pool.Generation]bool) error {
 func (s *saved) validateWorkers(known map[pool.Generation]bool) error {
 	ids, slots, pids := map[pool.ID]bool{}, map[int]bool{}, map[int]bool{}
 	for _, w := range s.Workers {
-		if _, ok := stateOf[w.State]; !ok || !known[w.Generation] || w.PID <= 0 || w.Slot <= 0 || ids[w.ID] || slots[w.Slot] || pids[w.PID] || w.Why < 0 {
+		if _, ok := stateOf[w.State]; !ok || !known[w.Generation] || w.PID <= 0 || w.Slot <= 0 || ids[w.ID] || slots[w.Slot] || pids[w.PID] || w.Why < 0 || w.Leaving < 0 || w.Due < 0 || w.Watchdog < 0 {
 			return fmt.Errorf("read the state: worker %d makes no sense", w.ID)
 		}
 		ids[w.ID], slots[w.Slot], pids[w.PID] = true, true, true

@@ -30,7 +30,8 @@ type worker struct {
 	status      string // its own STATUS=
 	readyBy     string // what made it ready: its word, or our look
 	seenAt      time.Time
-	lateWord    bool // READY=1 came well after the look had found it ready
+	lateWord    bool     // READY=1 came well after the look had found it ready
+	leaving     pool.Why // what was said about its leaving
 }
 
 // slotPast is what is remembered of a slot over its workers.
@@ -112,7 +113,11 @@ func (m *Master) signal(a pool.Action) {
 		}
 		return
 	}
-	sig := syscall.Signal(m.generations[w.generation].config.Stop.Signal)
+	cfg := m.generations[w.generation].config
+	sig := syscall.Signal(cfg.Stop.Signal)
+	if a.Why.Hung() {
+		sig = abortSignal(cfg)
+	}
 	m.log.Infof("stopping worker %d (pid %d) of generation %d: %s", w.slot, pid, w.generation, a.Why)
 	m.events.publish(event("stopping", w, a.Why.String()))
 	w.sent = true
@@ -198,6 +203,8 @@ func (b *obituary) sentence(f pool.Failure, cfg *config.Config) string {
 			return fmt.Sprintf("%s was not ready within %v%s", who, cfg.Ready.Timeout, ignored)
 		}
 		return fmt.Sprintf("%s was not ready within %v%s%s", who, cfg.Ready.Timeout, seen, "; send READY=1 from it, or set [ready] when or timeout")
+	case f.Hung:
+		return who + " hung and was ended by the watchdog"
 	case b.waited && !b.exited:
 		return fmt.Sprintf("%s said that it is stopping and had not ended %v later", who, tailTimeout)
 	case b.gaveUp:

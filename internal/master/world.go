@@ -31,6 +31,9 @@ type World interface {
 	// Watch looks until the worker waits on one of the sockets, or ctx ends.
 	// It returns at once.
 	Watch(ctx context.Context, pid int, sockets map[uint64]bool, found func(), note func(string))
+	// Sync asks the inboxes for a message marked notify.Synced each, when what is
+	// in them now has been reported; it returns how many will come.
+	Sync() int
 	// Tell sends lines to systemd; it never waits.
 	Tell(state string)
 	// Store puts a socket into systemd's fd store; Unstore takes it out.

@@ -34,6 +34,7 @@ type manner struct {
 	stderr []string
 	tail   time.Duration // how long after the end the last lines arrive
 	reap   error         // its exit status cannot be had
+	ping   time.Duration // how often it says WATCHDOG=1 once it is ready; 0: never
 }
 
 var (
@@ -85,6 +86,8 @@ type world struct {
 	dead       chan struct{} // closed with the master that lives
 	stored     map[string]int
 	opened     []activation.Listener // ever
+	sleeps     chan time.Duration    // taken by the loop, which stands still for so long
+	deferSync  chan struct{}         // closed: the inboxes have been read; nil: they are at once
 	prepared   int
 }
 
@@ -197,7 +200,7 @@ func (w *world) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 func (w *world) process(pid int, how manner) *process {
 	p := &process{
 		world: w, manner: how, pid: pid, ended: make(chan struct{}), listens: make(chan struct{}),
-		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), told: new(int), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
+		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), hangs: make(chan struct{}, 1), told: new(int), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
 	}
 	w.processes[pid] = p
 	w.born++
@@ -222,6 +225,22 @@ func (w *world) Watch(ctx context.Context, pid int, _ map[uint64]bool, found fun
 		case <-ctx.Done():
 		}
 	}()
+}
+
+func (w *world) Sync() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	report, wait, dead := w.report, w.deferSync, w.dead
+	go func() {
+		if wait != nil {
+			select {
+			case <-wait:
+			case <-dead:
+			}
+		}
+		report(datagram{notify.Message{Mark: notify.Synced}})
+	}()
+	return 1
 }
 
 func (w *world) Tell(state string) {
@@ -351,8 +370,10 @@ type process struct {
 	dies     chan proc.Exit // by a hand from outside
 	listens  chan struct{}
 	ended    chan struct{}
-	how      proc.Exit // after ended
-	stops    int       // signals that it got
+	how      proc.Exit      // after ended
+	stops    int            // signals that it got
+	hangs    chan struct{}  // it sends no more pings
+	last     syscall.Signal // that it got
 }
 
 // live is the life of the process.
@@ -376,7 +397,7 @@ func (p *process) course(launched func(error)) proc.Exit {
 	if p.launch != nil {
 		return proc.Exit{Code: 127}
 	}
-	var ready, end, drained <-chan time.Time
+	var ready, end, drained, pings <-chan time.Time
 	if !p.silent {
 		ready = time.After(p.ready)
 	}
@@ -390,15 +411,24 @@ func (p *process) course(launched func(error)) proc.Exit {
 			if !p.mute {
 				p.say(p.pid, "READY=1")
 			}
+			if p.ping > 0 {
+				pings = time.After(p.ping)
+			}
+		case <-pings:
+			p.say(p.pid, "WATCHDOG=1")
+			pings = time.After(p.ping)
+		case <-p.hangs:
+			pings = nil
 		case <-end:
 			return p.exit
 		case how := <-p.dies:
 			return how
 		case <-p.kills:
 			return proc.Exit{Signal: syscall.SIGKILL}
-		case <-p.signals:
+		case sig := <-p.signals:
 			p.world.mu.Lock()
 			p.stops++
+			p.last = sig
 			p.world.mu.Unlock()
 			if !p.deaf && drained == nil {
 				ready, drained = nil, time.After(p.drain)

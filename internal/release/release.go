@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"fugue/internal/config"
 )
@@ -66,7 +67,8 @@ type Rlimit struct {
 type Vars struct {
 	Worker       int // the slot
 	Generation   int
-	NotifySocket string // path of the inbox; empty: none
+	NotifySocket string        // path of the inbox; empty: none
+	Watchdog     time.Duration // how often the worker has to say WATCHDOG=1; 0: it need not
 }
 
 // Make freezes cfg with the sockets its workers will get, in the order of their
@@ -138,8 +140,9 @@ func (m *maker) expand(key string, t config.Template) config.Template {
 }
 
 // Command is the argv and the environment of one worker; the program is Path.
-// LISTEN_PID is not in it: only the worker's own process knows it, and it
-// belongs there where ListenEnv says so.
+// LISTEN_PID and WATCHDOG_PID are not in it: only the worker's own process
+// knows them, and they belong there where ListenEnv says so, or Watchdog is
+// not 0.
 func (r *Release) Command(v Vars) (argv, env []string) {
 	argv, env = r.fill(r.Args, slices.Concat(r.Env, r.SocketEnv), v)
 	if r.ListenEnv() {
@@ -153,6 +156,9 @@ func (r *Release) Command(v Vars) (argv, env []string) {
 	}
 	if v.NotifySocket != "" {
 		env = append(env, "NOTIFY_SOCKET="+v.NotifySocket)
+	}
+	if v.Watchdog > 0 {
+		env = append(env, "WATCHDOG_USEC="+strconv.FormatInt(v.Watchdog.Microseconds(), 10))
 	}
 	return argv, append(env, "FUGUE_WORKER="+strconv.Itoa(v.Worker))
 }

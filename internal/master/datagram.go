@@ -1,0 +1,102 @@
+package master
+
+import (
+	"strconv"
+	"time"
+
+	"fugue/internal/logs"
+	"fugue/internal/notify"
+	"fugue/pool"
+)
+
+// datagram: somebody wrote to the notify inbox.
+type datagram struct{ notify.Message }
+
+func (f datagram) apply(m *Master, now time.Time) {
+	switch f.Mark {
+	case notify.Datagram:
+	case notify.Synced:
+		m.synced(now)
+		return
+	default:
+		return
+	}
+	w := m.sender(f.PID, f.Lineage)
+	if w == nil || f.BadReason != "" {
+		if m.strangers[f.PID] == nil { // a predecessor's worker still says how it is
+			m.drop(now, f.Message)
+		}
+		return
+	}
+	g := m.generations[w.generation]
+	if text, ok := f.Fields["STATUS"]; ok {
+		w.status = logs.OneLine(text)
+	}
+	if us, err := strconv.ParseUint(f.Fields["EXTEND_TIMEOUT_USEC"], 10, 52); err == nil {
+		d := time.Duration(us) * time.Microsecond
+		m.pool.Extend(now, w.id, d)
+		if m.ending != nil || m.starting() {
+			m.announceTime(d) // systemd waits for us as we for the worker
+		}
+	}
+	m.watchdogWord(now, w, f.Fields)
+	if f.Fields["READY"] == "1" && g.wordCounts() {
+		if w.readyBy == "seen" && now.Sub(w.seenAt) > lateWord {
+			w.lateWord = true
+		}
+		m.ready(now, w, "READY=1")
+	}
+	if f.Fields["STOPPING"] == "1" {
+		if row, ok := m.pool.Worker(w.id); ok && row.State != pool.Stopping {
+			m.log.Infof("worker %d (pid %d) of generation %d is stopping by itself", w.slot, w.process.PID(), w.generation)
+			before := m.pool.Failures(w.generation).Starts
+			m.pool.Unready(now, w.id)
+			w.gaveUp = m.pool.Failures(w.generation).Starts > before
+		}
+	}
+}
+
+// dropSilence is how long after a word about a dropped datagram the next ones
+// are only counted: a flood must not fill the log.
+const dropSilence = time.Minute
+
+// drop counts a datagram that nobody wanted, and says so now and then.
+func (m *Master) drop(now time.Time, d notify.Message) {
+	m.dropped++
+	if m.dropped > 1 && now.Sub(m.dropSaid) < dropSilence {
+		return
+	}
+	m.dropSaid = now
+	why := "it belongs to no worker"
+	if d.BadReason != "" {
+		why = logs.OneLine(d.BadReason)
+	}
+	m.log.Warnf("dropped a notification of process %d (uid %d): %s", d.PID, d.UID, why)
+}
+
+// lateWord is how much later than it was seen listening a worker has to say
+// READY=1 for that to be worth a word: until then it may have answered before
+// it was able to.
+const lateWord = 100 * time.Millisecond
+
+// sender finds the worker that a process belongs to: itself, its group, its
+// session, or one of its ancestors.
+func (m *Master) sender(pid int, lineage []int) *worker {
+	byPID := func(pid int) *worker {
+		for _, w := range m.workers {
+			if w.process.PID() == pid {
+				return w
+			}
+		}
+		return nil
+	}
+	if w := byPID(pid); w != nil {
+		return w
+	}
+	for _, pid := range lineage {
+		if w := byPID(pid); w != nil {
+			return w
+		}
+	}
+	return nil
+}
