@@ -22,7 +22,7 @@ type Failure struct {
 	Late     bool // it had been available
 	NotReady bool // it was not ready within StartTimeout
 	Launch   bool // it could not be started at all
-	Hung     bool // the watchdog ended it
+	Hung     bool `json:",omitempty"` // the watchdog ended it
 }
 
 // Failures counts what went wrong with a generation since it came into being.

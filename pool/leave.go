@@ -47,6 +47,14 @@ func (w *Worker) oldest(l Limits) time.Time {
 	return w.Born.Add(l.MaxAge - span + 2*(jitter(span, w.Generation, w.Slot, 0)-span*3/4))
 }
 
+// agedAt is when the worker will be too old; zero: never, or it is, or it ends.
+func (w *Worker) agedAt(l Limits) time.Time {
+	if w.State == Stopping || w.due != Wanted {
+		return time.Time{}
+	}
+	return w.oldest(l)
+}
+
 // age notes which workers are too old.
 func (p *Pool) age(now time.Time) {
 	for _, w := range p.workers {
@@ -99,7 +107,8 @@ func (p *Pool) recycle() {
 	}
 }
 
-// rolling reports that more than one generation is wanted.
+// rolling reports that a rollout is under way, or has left more than one
+// generation wanted.
 func (p *Pool) rolling() bool {
 	n := 0
 	for _, gen := range p.generations {
@@ -107,5 +116,5 @@ func (p *Pool) rolling() bool {
 			n++
 		}
 	}
-	return n > 1
+	return p.rollout || n > 1
 }

@@ -179,19 +179,16 @@ func (p *Pool) freeSlot() int {
 // wake is the earliest moment at which the table changes by time alone.
 func (p *Pool) wake(now time.Time, live []Generation) time.Time {
 	var wake time.Time
-	sooner := func(t time.Time) {
-		if t.After(now) && (wake.IsZero() || t.Before(wake)) {
-			wake = t
+	sooner := func(all ...time.Time) {
+		for _, t := range all {
+			if t.After(now) && (wake.IsZero() || t.Before(wake)) {
+				wake = t
+			}
 		}
 	}
 	for _, w := range p.workers {
 		l := p.generation(w.Generation).limits
-		if w.watched() && !w.overdue {
-			sooner(w.aliveBy)
-		}
-		if w.State != Stopping && w.due == Wanted {
-			sooner(w.oldest(l))
-		}
+		sooner(w.silentAt(), w.agedAt(l))
 		switch {
 		case w.State == Starting && !w.readyBy.IsZero():
 			sooner(w.readyBy)

@@ -32,15 +32,16 @@ type Limits struct {
 	Backoff      time.Duration // wait before the third start in a row, at least 10 ms; doubles from there
 	MaxBackoff   time.Duration // where the doubling ends; 0: nowhere
 
-	Watchdog     time.Duration // a worker has to be heard of so often while it is ready; 0: it is not watched
-	AbortTimeout time.Duration // from the watchdog's signal to SIGKILL; 0: no limit
-	ReplaceFirst bool          // one that hangs is ended only when another is available in its place
-	MaxAge       time.Duration // after which a worker is recycled; 0: never
+	Watchdog     time.Duration `json:",omitempty"` // a worker has to be heard of so often while it is ready; 0: it is not watched
+	AbortTimeout time.Duration `json:",omitempty"` // from the watchdog's signal to SIGKILL; 0: no limit
+	ReplaceFirst bool          `json:",omitempty"` // one that hangs is ended only when another is available in its place
+	MaxAge       time.Duration `json:",omitempty"` // after which a worker is recycled; 0: never
 }
 
 // Pool is the table. Make one with New.
 type Pool struct {
 	maxDraining int
+	rollout     bool // one is under way: nobody is recycled
 	lastID      ID
 	generations map[Generation]*generation
 	workers     []*Worker // in order of birth
@@ -86,6 +87,9 @@ func (p *Pool) Target(g Generation) int {
 // SetMaxDraining bounds the workers that have their stop signal and have not
 // ended yet; 0 is no bound. Beyond it the longest-draining one is killed.
 func (p *Pool) SetMaxDraining(n int) { p.maxDraining = max(0, n) }
+
+// SetRollout says whether a rollout moves the targets: nobody is recycled then.
+func (p *Pool) SetRollout(underWay bool) { p.rollout = underWay }
 
 // Drop forgets a generation that has neither target nor workers, so that old
 // ones do not pile up; it reports whether it could.

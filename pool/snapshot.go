@@ -10,6 +10,7 @@ import (
 // was passed in; who carries it to another process translates them.
 type Snapshot struct {
 	MaxDraining int
+	Rollout     bool
 	LastID      ID
 	Generations []GenerationRow // by number
 	Workers     []WorkerRow     // in order of birth
@@ -55,7 +56,7 @@ func (p *Pool) Snapshot() Snapshot {
 
 // Head is a Snapshot without the workers.
 func (p *Pool) Head() Snapshot {
-	s := Snapshot{MaxDraining: p.maxDraining, LastID: p.lastID}
+	s := Snapshot{MaxDraining: p.maxDraining, Rollout: p.rollout, LastID: p.lastID}
 	for g, gen := range p.generations {
 		s.Generations = append(s.Generations, GenerationRow{
 			Generation: g, Limits: gen.limits, Target: gen.target, Failures: gen.failures,
@@ -87,7 +88,7 @@ func (w *Worker) row() WorkerRow {
 // Restore makes the Pool of a Snapshot.
 func Restore(s Snapshot) *Pool {
 	p := New()
-	p.maxDraining, p.lastID = s.MaxDraining, s.LastID
+	p.maxDraining, p.rollout, p.lastID = s.MaxDraining, s.Rollout, s.LastID
 	for _, r := range s.Generations {
 		p.generations[r.Generation] = &generation{
 			limits: r.Limits, target: r.Target, failures: r.Failures,

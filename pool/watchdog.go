@@ -92,6 +92,14 @@ func (p *Pool) hung(now time.Time, w *Worker, why Why) {
 	}
 }
 
+// silentAt is when the worker will be overdue; zero: never, or it is.
+func (w *Worker) silentAt() time.Time {
+	if !w.watched() || w.overdue {
+		return time.Time{}
+	}
+	return w.aliveBy
+}
+
 // watch looks at the deadlines that have passed. If it comes late itself,
 // everybody gets a whole interval more.
 func (p *Pool) watch(now time.Time) {

@@ -43,6 +43,7 @@ var errAsked = errors.New("cancelled")
 func operate(w *pooltest.World) *operator {
 	o := &operator{World: w, file: -1}
 	w.Steer = o.steer
+	w.Rollout = func() bool { return o.roll != nil }
 	w.SteerWake = func() time.Time {
 		if o.roll == nil {
 			return time.Time{}

@@ -94,6 +94,7 @@ func New(now time.Time, l Limits, from []pool.Generation, to pool.Generation, wa
 	r := &Rollout{limits: l, from: slices.Clone(from), to: to, want: want, base: p.Failures(to)}
 	r.hold = r.old(p).Wanted
 	r.setDeadline(now)
+	p.SetRollout(true)
 	return r
 }
 
@@ -145,6 +146,7 @@ func (r *Rollout) Next(now time.Time, p *pool.Pool) Phase {
 	if r.phase == RollingBack {
 		r.goBack(now, p)
 	}
+	p.SetRollout(!r.phase.Over())
 	return r.phase
 }
 

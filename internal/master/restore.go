@@ -69,6 +69,9 @@ func (m *Master) restorePool(in Inheritance, d dial) {
 	for _, t := range h.Table {
 		if gen := m.generations[t.Generation]; gen != nil {
 			gen.before, gen.asked = t.Before, t.Asked
+			if gen.config.Watchdog.Signal == 0 { // written down before there was a watchdog
+				t.Limits.AbortTimeout = t.Limits.StopTimeout
+			}
 		}
 		table.Generations = append(table.Generations, pool.GenerationRow{
 			Generation: t.Generation, Limits: t.Limits, Target: t.Target, Failures: t.Failures,

@@ -194,7 +194,7 @@ func (w *World) rolling() bool {
 			n++
 		}
 	}
-	return n > 1
+	return n > 1 || w.Rollout != nil && w.Rollout()
 }
 
 // checkWatched: nobody is overlooked, or kept for ever.

@@ -87,6 +87,9 @@ type World struct {
 	SteerFirst bool // the order in which a loop asks the two must not matter
 	Batch      bool // all that happens in one instant is told before it settles
 
+	// Rollout reports that one is under way; nil: none ever is.
+	Rollout func() bool
+
 	// The rules of others: what was just decided to stop, what was spawned.
 	OnStop  func([]*Proc)
 	OnSpawn func(*Proc)
