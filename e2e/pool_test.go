@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"fugue/e2e"
 	"fugue/internal/loadtest"
@@ -85,10 +86,14 @@ func quoted(words []string) string {
 func (p *pool) loads() loads {
 	p.t.Helper()
 	return loads{
-		p.Load(loadtest.Config{Address: "127.0.0.1:8080"}),
-		p.Load(loadtest.Config{Network: "unix", Address: "/t/web.sock", Rate: 100}),
+		p.Load(loadtest.Config{Address: "127.0.0.1:8080", For: longest}),
+		p.Load(loadtest.Config{Network: "unix", Address: "/t/web.sock", Rate: 100, For: longest}),
 	}
 }
+
+// longest bounds a load that is stopped by its test: all counts of the longest
+// one, on a slow machine.
+const longest = 20 * time.Minute
 
 type loads []*e2e.Load
 
