@@ -63,6 +63,7 @@ var imports = map[string][]string{
 	"e2e/leaks":                          nil,
 	"e2e/servers":                        nil,
 	"e2e/storm":                          nil,
+	"examples/go/activation":             nil,
 	"examples/go/http":                   {"worker"},
 	"bench":                              {"internal/control"},                                 // it asks a running pool
 	"bench/probe":                        {"internal/cli", "internal/launch", "internal/proc"}, // as large as fugue is

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -21,20 +22,35 @@ import (
 func startGo(t *testing.T) *pool {
 	t.Helper()
 	p := &pool{t: t, dir: tempDir(t), name: "web"}
-	server := filepath.Join(p.dir, "server")
-	if text, err := exec.Command("go", "build", "-o", server, "fugue/examples/go/http").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	p.runConfig(example(t, "go/http/fugue.toml"), "--directory", p.dir)
+	dir := p.copy("go/http")
+	build(t, "go", "build", "-o", filepath.Join(dir, "server"), "fugue/examples/go/http")
+	p.runConfig(filepath.Join(dir, "fugue.toml"), "--listen", "http=127.0.0.1:0")
 	return p
 }
 
-// runConfig runs a pool by an example's file, on a port that the kernel chooses.
+// copy is a copy of an example: root reads no file of a checkout that is
+// somebody else's.
+func (p *pool) copy(app string) (dir string) {
+	p.t.Helper()
+	dir = filepath.Join(p.dir, "app")
+	if err := os.CopyFS(dir, os.DirFS(example(p.t, app))); err != nil {
+		p.t.Fatal(err)
+	}
+	return dir
+}
+
+func build(t *testing.T, words ...string) {
+	t.Helper()
+	if text, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", words, err, text)
+	}
+}
+
+// runConfig runs a pool by an example's file.
 func (p *pool) runConfig(config string, flags ...string) {
 	p.t.Helper()
-	words := append([]string{fugueBinary(p.t), "run", "-c", config, "--name", p.name,
-		"--listen", "http=127.0.0.1:0", "--restart.min_uptime", "0"}, flags...)
-	p.start(words...)
+	p.start(append([]string{fugueBinary(p.t), "run", "-c", config, "--name", p.name,
+		"--restart.min_uptime", "0", "--ready.timeout", "2min"}, flags...)...)
 	p.await("generation 1 serves")
 }
 
@@ -56,7 +72,7 @@ func TestKeptAliveClients(t *testing.T) {
 		start    func(*testing.T) *pool
 	}{
 		{"go", startGo},
-		{"node", func(t *testing.T) *pool { return startNode(t, "http") }},
+		{"node", func(t *testing.T) *pool { return startNode(t, "http-app") }},
 	} {
 		t.Run(c.language, func(t *testing.T) {
 			p := c.start(t)

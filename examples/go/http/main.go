@@ -14,12 +14,12 @@ import (
 )
 
 func main() {
-	version := os.Getenv("VERSION")
+	version := os.Getenv("FUGUE_GENERATION")
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Version", version)
 		w.Header().Set("X-Pid", strconv.Itoa(os.Getpid()))
-		fmt.Fprintf(w, "hello from worker %s, version %s\n", os.Getenv("FUGUE_WORKER"), version)
+		fmt.Fprintf(w, "hello from worker %s, generation %s\n", os.Getenv("FUGUE_WORKER"), version)
 	})
 	mux.HandleFunc("/socket", socket)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}

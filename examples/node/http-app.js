@@ -1,17 +1,17 @@
 'use strict';
-// A web server with websockets, by the package fugue: `node http.js` runs the
+// A web server with websockets, by the package fugue: `node http-app.js` runs the
 // pool, and each of its workers runs this file again.
 
 const crypto = require('crypto');
 const fugue = require('fugue');
 const http = require('http');
 
-const version = process.env.VERSION;
+const version = process.env.FUGUE_GENERATION;
 
 const server = http.createServer((request, response) => {
   response.setHeader('X-Version', version ?? '');
   response.setHeader('X-Pid', process.pid);
-  response.end(`hello from worker ${fugue.workerId()}, version ${version}\n`);
+  response.end(`hello from worker ${fugue.workerId()}, generation ${version}\n`);
 });
 
 // A websocket that says hello, and goodbye when this worker is to stop: close

@@ -1,0 +1,3 @@
+<?php
+header('Content-Type: text/plain');
+printf("hello from worker %s, generation %s\n", getenv('FUGUE_WORKER'), getenv('FUGUE_GENERATION'));
