@@ -111,7 +111,7 @@ func (p *pool) fastCGI() string {
 	for {
 		head := make([]byte, 8)
 		if _, err := io.ReadFull(c, head); err != nil {
-			if err == io.EOF { //nolint:errorlint // ReadFull's own
+			if err == io.EOF {
 				return text.String()
 			}
 			p.t.Fatal(err)

@@ -30,7 +30,7 @@ func main() {
 		fmt.Fprintf(w, "hello from worker %s, generation %s\n", os.Getenv("FUGUE_WORKER"), os.Getenv("FUGUE_GENERATION"))
 	})}
 	go func() {
-		if err := srv.Serve(listeners[0]); err != http.ErrServerClosed { //nolint:errorlint // Serve says this very one
+		if err := srv.Serve(listeners[0]); err != http.ErrServerClosed {
 			log.Fatal(err)
 		}
 	}()
