@@ -7,6 +7,10 @@ const net = require('net');
 
 const server = net.createServer(connection => {
   connection.on('error', () => {});
+  if (process.env.STUCK) { // for ever, once it is told to
+    connection.on('data', () => { for (;;); });
+    return;
+  }
   if (process.env.HOLD) { // answers when it is asked to
     connection.write(`${process.pid} holds\n`);
     connection.on('data', () => connection.end('done\n'));
@@ -22,6 +26,5 @@ const server = net.createServer(connection => {
 const args = JSON.parse(process.env.OLD);
 const options = args[args.length - 1];
 options.started = () => console.log(`${fugue.isMaster() ? 'master' : 'worker'} started, ${fugue.workerPids().length} workers, ${fugue.masterSocketPath()}`);
-if (process.env.STUCK) setTimeout(() => { for (;;); }, 500);
 fugue.start(server, ...args);
 if (process.env.STOP && fugue.isMaster()) fugue.stop(() => console.log('stopped'));
