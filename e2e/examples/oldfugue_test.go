@@ -171,6 +171,22 @@ func TestWorkingPath(t *testing.T) {
 	}
 }
 
+// What workers write goes to the file and not to the terminal.
+func TestLogFile(t *testing.T) {
+	t.Parallel()
+	log := filepath.Join(tempDir(t), "all.log")
+	p := old(t, 0, "127.0.0.1", 1, map[string]any{"log_file": log})
+	p.start("/usr/bin/node", p.script())
+	p.await("master started")
+	p.stop()
+	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "worker started") {
+		t.Errorf("the file lacks the worker's line: %v\n%s", err, text)
+	}
+	if strings.Contains(p.text.String(), "worker started") {
+		t.Error("the worker's line is on the terminal")
+	}
+}
+
 func TestSetuidAndSetgid(t *testing.T) {
 	t.Parallel()
 	p := old(t, 0, "127.0.0.1", 1, map[string]any{"uid": "nobody", "gid": 65533}).serve()
