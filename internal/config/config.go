@@ -158,6 +158,7 @@ type Watchdog struct {
 	Timeout      time.Duration // it has to say WATCHDOG=1 so often while it is ready; 0: it need not
 	Signal       int           // that ends it
 	KillAfter    time.Duration // after the signal; then SIGKILL. Infinity: never
+	Stuck        time.Duration // it may leave an accepted connection unread for so long; 0: for ever
 	ReplaceFirst bool          // another has to be available before it is ended
 }
 

@@ -80,6 +80,7 @@ max_backoff = "1min 30s"
 timeout = "20s"
 signal = "QUIT"
 kill_after = "5s"
+stuck = "30s"
 replace_first = true
 
 [recycle]
@@ -162,7 +163,7 @@ func TestEveryKey(t *testing.T) {
 		Ready:    Ready{When: WhenStarted, Delay: 500 * time.Millisecond, Timeout: 2 * time.Minute},
 		Stop:     Stop{Delay: time.Second, Signal: 3, Timeout: 10 * time.Second, MaxDraining: 7},
 		Restart:  Restart{MinUptime: 3 * time.Second, Backoff: 200 * time.Millisecond, MaxBackoff: 90 * time.Second},
-		Watchdog: Watchdog{Timeout: 20 * time.Second, Signal: 3, KillAfter: 5 * time.Second, ReplaceFirst: true},
+		Watchdog: Watchdog{Timeout: 20 * time.Second, Signal: 3, KillAfter: 5 * time.Second, Stuck: 30 * time.Second, ReplaceFirst: true},
 		Recycle:  Recycle{MaxAge: 24 * time.Hour},
 		Limits: Limits{
 			Rlimits: []Rlimit{{"nofile", 7, 1024, 65536}, {"core", 4, Unlimited, Unlimited}, {"stack", 3, 8 << 20, 8 << 20},

@@ -119,6 +119,7 @@ func (d *decoder) schema() schema {
 			"timeout":       d.duration(&c.Watchdog.Timeout, finite),
 			"signal":        d.signal(&c.Watchdog.Signal),
 			"kill_after":    d.duration(&c.Watchdog.KillAfter, positive),
+			"stuck":         d.duration(&c.Watchdog.Stuck, finite),
 			"replace_first": d.boolean(&c.Watchdog.ReplaceFirst),
 		}),
 		"recycle": table(map[string]schema{

@@ -66,6 +66,7 @@ type Master struct {
 	slots     map[int]*slotPast
 	obits     obituaries
 	syncing   syncing
+	reading   reading
 
 	wanted     int  // workers asked for by the file or a scale
 	fileWanted int  // what the file said at its last reading

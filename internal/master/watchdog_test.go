@@ -225,3 +225,36 @@ func TestRolloutOfHangs(t *testing.T) {
 		h.serve(1, 3)
 	})
 }
+
+// A worker that leaves a connection unread is found by a look, and only that
+// one; without [watchdog] stuck nobody looks.
+func TestUnread(t *testing.T) {
+	started(t, "workers = 3", func(h *harness) {
+		h.with(func() { h.unread = map[int]time.Time{h.processes[5_000_002].pid: time.Now()} })
+		h.pass(time.Hour)
+		if h.born != 3 || h.looks != 0 {
+			t.Errorf("%d workers, %d looks", h.born, h.looks)
+		}
+	})
+	started(t, "workers = 3\n[watchdog]\nstuck = \"20s\"", func(h *harness) {
+		p := h.worker(2)
+		h.with(func() { h.unread = map[int]time.Time{p.pid: time.Now(), 1: time.Now()} })
+		h.pass(19 * time.Second)
+		if h.born != 3 {
+			t.Fatalf("%d workers; %s", h.born, h.tale())
+		}
+		h.pass(6 * time.Second)
+		h.serve(1, 3)
+		if h.born != 4 || p.last != syscall.SIGABRT {
+			t.Errorf("%d workers, and it got %v; %s", h.born, p.last, h.tale())
+		}
+		h.logged("worker 2", "left a connection unread for 20")
+		h.kill9()
+		h.succeed(false)
+		looks := h.looks
+		h.pass(time.Minute)
+		if n := h.looks - looks; n < 12 || n > 14 {
+			t.Errorf("%d looks in a minute", n)
+		}
+	})
+}

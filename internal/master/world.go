@@ -9,6 +9,7 @@ import (
 	"fugue/internal/proc"
 	"fugue/internal/release"
 	"fugue/internal/systemd"
+	"fugue/internal/unread"
 	"fugue/pool"
 )
 
@@ -34,6 +35,8 @@ type World interface {
 	// Sync asks the inboxes for a message marked notify.Synced each, when what is
 	// in them now has been reported; it returns how many will come.
 	Sync() int
+	// Unread finds workers that leave connections unread. Beside the loop.
+	Unread(look UnreadLook) ([]unread.Held, error)
 	// Tell sends lines to systemd; it never waits.
 	Tell(state string)
 	// Store puts a socket into systemd's fd store; Unstore takes it out.

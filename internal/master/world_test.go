@@ -17,6 +17,7 @@ import (
 	"fugue/internal/proc"
 	"fugue/internal/release"
 	"fugue/internal/systemd"
+	"fugue/internal/unread"
 )
 
 // manner is how the workers of a release behave.
@@ -86,6 +87,8 @@ type world struct {
 	dead       chan struct{} // closed with the master that lives
 	stored     map[string]int
 	opened     []activation.Listener // ever
+	unread     map[int]time.Time     // by PID: since when a connection is
+	looks      int                   // for those
 	sleeps     chan time.Duration    // taken by the loop, which stands still for so long
 	deferSync  chan struct{}         // closed: the inboxes have been read; nil: they are at once
 	prepared   int
@@ -241,6 +244,19 @@ func (w *world) Sync() int {
 		report(datagram{notify.Message{Mark: notify.Synced}})
 	}()
 	return 1
+}
+
+func (w *world) Unread(look UnreadLook) ([]unread.Held, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	var held []unread.Held
+	for pid, since := range w.unread {
+		if waited := time.Since(since); slices.Contains(look.Leaders, pid) && waited >= look.Limit {
+			held = append(held, unread.Held{Leader: pid, For: waited})
+		}
+	}
+	return held, nil
 }
 
 func (w *world) Tell(state string) {
