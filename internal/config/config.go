@@ -36,6 +36,7 @@ type Config struct {
 	Environment         []Variable
 	EnvironmentFiles    []EnvironmentFile
 	Orphans             Orphans
+	Stdin               Stdin
 	Listeners           []Listener // in the order of their file descriptors
 	Reload              Reload
 	Ready               Ready
@@ -118,6 +119,16 @@ const (
 	OrphansDefault Orphans = ""     // keep where systemd starts another master, stop elsewhere
 	OrphansKeep    Orphans = "keep" // they serve on, for another master to take over
 	OrphansStop    Orphans = "stop" // they get the stop signal from the kernel
+)
+
+// Stdin is what workers have as standard input.
+type Stdin string
+
+// The values of stdin.
+const (
+	StdinDefault Stdin = ""     // null, unless the preset knows better
+	StdinNull    Stdin = "null" // /dev/null
+	StdinSocket  Stdin = "socket"
 )
 
 // When is what makes a worker ready.

@@ -24,6 +24,7 @@ supplementary_groups = ["ssl-cert", "video"]
 environment = { RAILS_ENV = "production", "PORT" = "{port:http}" }
 environment_files = ["/etc/web/env", "-/etc/web/local", "near"]
 orphans = "stop"
+stdin = "socket"
 
 [listen.http]
 stream = "0.0.0.0:8080"
@@ -151,6 +152,7 @@ func TestEveryKey(t *testing.T) {
 		Environment:         []Variable{{"RAILS_ENV", Template{text: "production"}}, {"PORT", Template{text: "{port:http}"}}},
 		EnvironmentFiles:    []EnvironmentFile{{"/etc/web/env", false}, {"/etc/web/local", true}, {"/etc/fugue/near", false}},
 		Orphans:             OrphansStop,
+		Stdin:               StdinSocket,
 		Listeners: []Listener{
 			{Name: "http", Stream: "0.0.0.0:8080", Backlog: 512, ReusePort: ptr(true), KeepAlive: ptr(false), NoDelay: ptr(true),
 				DeferAccept: 5 * time.Second, FreeBind: ptr(true), BindIPv6Only: "both", ReceiveBuffer: 65536, SendBuffer: 4096, NonBlocking: ptr(true)},
@@ -249,7 +251,7 @@ func TestErrors(t *testing.T) {
 		{"unknown key at the top", c + "worker = 1", `2:1: error: unknown key "worker"; did you mean workers?`},
 		{"swapped letters", c + "[raedy]\nwhen = \"auto\"", `2:2: error: unknown key "raedy"; did you mean ready?`},
 		{"unknown table", c + "[mood]\nx = 1", `2:2: error: unknown key "mood"`},
-		{"not built", c + "stdin = \"socket\"", `2:1: error: unknown key "stdin"`},
+		{"stdin", c + "stdin = \"inherit\"", `2:1: error: stdin must be "socket" or "null", not "inherit"`},
 		{"key of a table at the top", c + "max_surge = 1", `2:1: error: unknown key "max_surge"; it belongs in [reload]`},
 		{"key of several tables", c + "timeout = 1", `2:1: error: unknown key "timeout"; it belongs in [ready] or [reload] or [stop] or [watchdog]`},
 		{"misspelt key of a table at the top", c + "max_surg = 1", `2:1: error: unknown key "max_surg"; did you mean max_surge in [reload]?`},

@@ -24,6 +24,8 @@ type server struct {
 	// dialects it understands; nil: systemd.
 	dialects []Dialect
 	ready    When
+	// stdin: it takes its socket as standard input.
+	stdin bool
 	// preset: it has one. Of others only the signals are known.
 	preset bool
 }
@@ -70,7 +72,7 @@ func servers() map[string]server {
 			preset: true, drains: []string{"QUIT"}, dialects: []Dialect{DialectNginx},
 			always: []string{"-g", "daemon off;"}, said: []string{"-g"},
 		},
-		"java":     {preset: true},
+		"java":     {preset: true, stdin: true},
 		"haproxy":  {drains: []string{"USR1"}},
 		"lighttpd": {drains: []string{"INT"}},
 	}
@@ -101,6 +103,9 @@ func (d *decoder) applyPreset() {
 	}
 	if s.dialects != nil && !said("dialect") {
 		c.Dialects = slices.Clone(s.dialects)
+	}
+	if s.stdin && c.Stdin == StdinDefault {
+		c.Stdin = StdinSocket
 	}
 	if s.ready != "" && !said("ready.when") && !said("ready.delay") {
 		c.Ready.When = s.ready

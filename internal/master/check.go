@@ -73,5 +73,8 @@ func likelySockets(cfg *config.Config) []release.Socket {
 	if len(sockets) == 0 && cfg.Preset != "" {
 		add("", "tcp", "127.0.0.1:1") // a server has one
 	}
+	if cfg.Stdin == config.StdinSocket && len(sockets) == 0 {
+		add("", "tcp", "127.0.0.1:1")
+	}
 	return sockets
 }

@@ -37,6 +37,9 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	plan.ListenPID = rel.ListenEnv()
 	name := h.name + "/" + strconv.Itoa(l.Slot)
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
+	if rel.StdinSocket {
+		spec.Stdin = spec.Files[0]
+	}
 	started := time.Now()
 	p, err := h.connect(l, name, &spec)
 	if err != nil {

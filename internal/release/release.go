@@ -55,6 +55,7 @@ type Release struct {
 
 	SocketEnv   []config.Variable // says them in other words than LISTEN_FDS; the check has none
 	NoListenEnv bool              // LISTEN_FDS and the like are not said
+	StdinSocket bool              // the only one is standard input as well
 }
 
 // Rlimit is for setrlimit(2). Resource is RLIMIT_*.
@@ -90,6 +91,7 @@ func freeze(cfg *config.Config, sockets []Socket, environ []string, acc accounts
 	account := m.rights(acc, me)
 	m.limits(me)
 	m.capabilities(me)
+	m.stdin()
 	m.directory()
 	m.environment(environ, account)
 	m.dialects()

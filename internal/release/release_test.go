@@ -258,6 +258,9 @@ func TestMakeErrors(t *testing.T) {
 		{"other listener", "command = ['DIR/app/server', '{fd:web}']", two, `web.toml:1:COL: error: command[1]: placeholder {fd:web}: there is no such listener, only http, admin`},
 		{"several listeners", "command = ['DIR/app/server', '{fd:a}']", []Socket{{"a", "tcp", "1:1"}, {"a", "tcp", "1:2"}}, `web.toml:1:COL: error: command[1]: placeholder {fd:a}: several sockets have that name; FileDescriptorName= in their .socket units tells them apart`},
 		{"port of a path", "command = ['DIR/app/server']\nenvironment = { P = '{port:admin}' }", two, `web.toml:2:17: error: environment.P: placeholder {port:admin}: "/run/web/admin.sock" has no port; say {addr:admin}`},
+		{"stdin of several", "command = ['DIR/app/server']\nstdin = 'socket'", two, `web.toml:2:1: error: stdin = "socket" takes exactly one listener, and there are 2 (http, admin)`},
+		{"stdin of none", "command = ['DIR/app/server']\nstdin = 'socket'", nil, `web.toml:2:1: error: stdin = "socket" needs a listener: say one in [listen.NAME], with -l, or in a .socket unit`},
+		{"stdin of a preset", "command = ['DIR/app/server']\npreset = 'java'", two, `web.toml:2:1: error: preset = "java" has stdin = "socket"; that takes exactly one listener, and there are 2 (http, admin)`},
 		{"all at once", "command = ['./x']\nuser = 'nobody-here'\ndirectory = 'DIR/nope'\ngroup = 'y'", nil,
 			"web.toml:2:1: error: user \"nobody-here\": no such user in /etc/passwd; one from elsewhere can be given by number, with group\n" +
 				"web.toml:3:1: error: directory \"DIR/nope\": no such file or directory"},
