@@ -29,10 +29,10 @@ import (
 var imports = map[string][]string{
 	"":                 {"internal/cli", "internal/handover"}, // main hands os.Args on, unless it is a part of a handover
 	"internal/cli":     {below},                               // words for humans around all the rest
-	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "internal/unread", "pool", "reload"},
+	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "internal/tmpdir", "internal/unread", "pool", "reload"},
 	"internal/sweep":   {"internal/proc", "internal/systemd"},
 	"internal/proc":    {"internal/launch", "internal/launch/elf"}, // a child is started through a shim
-	"internal/release": {"internal/config"},                        // a release is made from a config
+	"internal/release": {"internal/config", "internal/tmpdir"},     // a release is made from a config; what it asks for must be possible
 	"units":            {"internal/config"},                        // a unit's text is made from a config
 	"reload":           {"pool"},                                   // a rollout moves a pool's targets
 
@@ -45,6 +45,7 @@ var imports = map[string][]string{
 	"internal/notify":   nil,
 	"internal/ready":    nil,
 	"internal/systemd":  nil,
+	"internal/tmpdir":   nil,
 	"internal/unread":   nil,
 	"pool":              nil,
 	"worker":            nil, // users import it, and want nothing of the rest with it

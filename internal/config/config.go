@@ -37,6 +37,7 @@ type Config struct {
 	EnvironmentFiles    []EnvironmentFile
 	Orphans             Orphans
 	Stdin               Stdin
+	TmpDirectory        string     // absolute, or TmpRuntime; empty: workers have none of their own
 	Listeners           []Listener // in the order of their file descriptors
 	Reload              Reload
 	Ready               Ready
@@ -120,6 +121,9 @@ const (
 	OrphansKeep    Orphans = "keep" // they serve on, for another master to take over
 	OrphansStop    Orphans = "stop" // they get the stop signal from the kernel
 )
+
+// TmpRuntime is the tmp_directory that is in the pool's runtime directory.
+const TmpRuntime = "runtime"
 
 // Stdin is what workers have as standard input.
 type Stdin string

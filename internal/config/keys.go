@@ -165,6 +165,18 @@ func (d *decoder) environmentFiles() schema {
 	})
 }
 
+// tmpDirectory reads a path, or the word for the runtime directory.
+func (d *decoder) tmpDirectory() schema {
+	dst := &d.cfg.TmpDirectory
+	s := d.text(dst)
+	return schema{kind: Text, form: s.form, set: func(name string, n *node) {
+		s.set(name, n)
+		if *dst != "" && *dst != TmpRuntime {
+			*dst = d.absolute(*dst, n.pos)
+		}
+	}}
+}
+
 // signal reads "TERM", "SIGTERM", "RTMIN+3" or a number.
 func (d *decoder) signal(dst *int) schema {
 	return d.leaf(Number, `a signal such as "TERM"`, func(v any) error {

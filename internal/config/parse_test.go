@@ -25,6 +25,7 @@ environment = { RAILS_ENV = "production", "PORT" = "{port:http}" }
 environment_files = ["/etc/web/env", "-/etc/web/local", "near"]
 orphans = "stop"
 stdin = "socket"
+tmp_directory = "tmp"
 
 [listen.http]
 stream = "0.0.0.0:8080"
@@ -153,6 +154,7 @@ func TestEveryKey(t *testing.T) {
 		EnvironmentFiles:    []EnvironmentFile{{"/etc/web/env", false}, {"/etc/web/local", true}, {"/etc/fugue/near", false}},
 		Orphans:             OrphansStop,
 		Stdin:               StdinSocket,
+		TmpDirectory:        "/etc/fugue/tmp",
 		Listeners: []Listener{
 			{Name: "http", Stream: "0.0.0.0:8080", Backlog: 512, ReusePort: ptr(true), KeepAlive: ptr(false), NoDelay: ptr(true),
 				DeferAccept: 5 * time.Second, FreeBind: ptr(true), BindIPv6Only: "both", ReceiveBuffer: 65536, SendBuffer: 4096, NonBlocking: ptr(true)},
@@ -251,6 +253,7 @@ func TestErrors(t *testing.T) {
 		{"unknown key at the top", c + "worker = 1", `2:1: error: unknown key "worker"; did you mean workers?`},
 		{"swapped letters", c + "[raedy]\nwhen = \"auto\"", `2:2: error: unknown key "raedy"; did you mean ready?`},
 		{"unknown table", c + "[mood]\nx = 1", `2:2: error: unknown key "mood"`},
+		{"TMPDIR", c + "tmp_directory = \"runtime\"\nenvironment = { TMPDIR = \"/x\" }", `3:17: error: environment.TMPDIR: tmp_directory sets it, for each worker to its own`},
 		{"stdin", c + "stdin = \"inherit\"", `2:1: error: stdin must be "socket" or "null", not "inherit"`},
 		{"key of a table at the top", c + "max_surge = 1", `2:1: error: unknown key "max_surge"; it belongs in [reload]`},
 		{"key of several tables", c + "timeout = 1", `2:1: error: unknown key "timeout"; it belongs in [ready] or [reload] or [stop] or [watchdog]`},

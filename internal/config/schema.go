@@ -89,6 +89,7 @@ func (d *decoder) schema() schema {
 		"environment_files":    d.environmentFiles(),
 		"orphans":              d.oneOf((*string)(&c.Orphans), string(OrphansKeep), string(OrphansStop)),
 		"stdin":                d.oneOf((*string)(&c.Stdin), string(StdinSocket), string(StdinNull)),
+		"tmp_directory":        d.tmpDirectory(),
 		"listen":               {each: d.listener},
 		"reload": table(map[string]schema{
 			"max_surge":       d.amount(&c.Reload.MaxSurge),

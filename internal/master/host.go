@@ -55,6 +55,7 @@ type host struct {
 	guard      *handover.Guard        // of the exec that this image comes from
 	handedOver bool
 	inboxCount atomic.Int32
+	cleaning   cleaning
 }
 
 func (h *host) close() {
@@ -69,6 +70,7 @@ func (h *host) close() {
 		_ = inbox.Remove() // it is in no store any more
 	}
 	h.systemd.Close()
+	h.cleaning.wait()
 }
 
 // findStrangers lists what a predecessor left in our unit's cgroup. Outside

@@ -20,6 +20,20 @@ import (
 
 // Start implements World.
 func (h *host) Start(l Launch, launched func(error), exited func()) (Process, error) {
+	tmp, err := h.makeTmp(l.Release, l.Slot)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.start(l, tmp, launched, h.thenRemove(tmp, exited))
+	if err != nil {
+		h.removeTmp(tmp)
+		return nil, err
+	}
+	return p, nil
+}
+
+// start starts a worker that has a temporary directory, or none.
+func (h *host) start(l Launch, tmp string, launched func(error), exited func()) (Process, error) {
 	if restored, err := l.Sockets.AssertFlags(); err != nil || len(restored) > 0 {
 		h.settings.Log.Debugf("O_NONBLOCK set again on %v: %v", restored, err)
 	}
@@ -29,6 +43,9 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	plan.Args, plan.Env = rel.Command(release.Vars{
 		Worker: l.Slot, Generation: int(l.Generation), NotifySocket: l.Inbox, Watchdog: l.Config.Watchdog.Timeout,
 	})
+	if tmp != "" {
+		plan.Env = launch.SetEnv(plan.Env, "TMPDIR", tmp)
+	}
 	plan.Held = true
 	if h.orphans(l.Config) == config.OrphansStop {
 		plan.DeathSignal = l.Config.Stop.Signal
@@ -51,7 +68,7 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	if p.Child, err = proc.Start(spec, launched, exited); err != nil {
 		return nil, err
 	}
-	p.memo.Start = p.StartTime()
+	p.memo.Start, p.memo.Tmp = p.StartTime(), tmp
 	if spec.Plan.Journal != nil {
 		p.memo.Since = started
 	}

@@ -282,7 +282,7 @@ func notPermitted(err error) error {
 
 // Adopt implements World.
 func (h *host) Adopt(pid int, memo Memo, exited func()) (Process, error) {
-	child, err := proc.Adopt(pid, memo.Start, exited)
+	child, err := proc.Adopt(pid, memo.Start, h.thenRemove(memo.Tmp, exited))
 	if err != nil {
 		return nil, err
 	}

@@ -129,6 +129,7 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 	if err := h.openState(); err != nil {
 		return err
 	}
+	h.removeOldTmp(in, cfg)
 	m := New(Options{
 		Name: h.name, Version: h.settings.Version, Unit: h.unit, Log: h.settings.Log,
 		Watchdog: watchdogOf(os.Getenv, os.Getpid()), Clock: monotonic,

@@ -198,6 +198,7 @@ type Memo struct {
 	Pipes      logs.Pipes `json:"pipes,omitzero"`       // that the master relays
 	Files      relayedTo  `json:"files,omitzero"`       // where it relays them to, if not to its own output
 	Holds      string     `json:"holds,omitempty"`      // the log file that is its standard error
+	Tmp        string     `json:"tmp,omitempty"`        // its temporary directory
 }
 
 // relayedTo are the paths of log files; "" is none.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"fugue/internal/config"
+	"fugue/internal/tmpdir"
 )
 
 // defaultPath is what systemd gives a service without PATH.
@@ -30,6 +31,27 @@ func (m *maker) directory() {
 		return
 	}
 	m.rel.Dir = dir
+}
+
+// tmpDirectory is where nobody else can exchange what is made there.
+func (m *maker) tmpDirectory() {
+	asked := m.cfg.TmpDirectory
+	if asked == "" || asked == config.TmpRuntime {
+		m.rel.TmpDirectory = asked
+		return
+	}
+	dir, err := filepath.EvalSymlinks(asked)
+	if err == nil {
+		err = tmpdir.Trusted(dir)
+	}
+	if err == nil {
+		err = m.mayEnter(dir)
+	}
+	if err != nil {
+		m.errorf("tmp_directory", "tmp_directory %q: %w", asked, plain(asked, err))
+		return
+	}
+	m.rel.TmpDirectory = dir
 }
 
 func (m *maker) mayEnter(dir string) error {

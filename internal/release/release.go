@@ -42,6 +42,10 @@ type Release struct {
 	UID, GID int   // -1: the master's
 	Groups   []int // nil with UID and GID at -1: the master's
 
+	// TmpDirectory is where each worker has a temporary directory of its own:
+	// absolute, no symlinks, or config.TmpRuntime; empty: it has none.
+	TmpDirectory string
+
 	Umask       int // -1: the master's
 	Rlimits     []Rlimit
 	Nice        *int // nil: the master's
@@ -93,6 +97,7 @@ func freeze(cfg *config.Config, sockets []Socket, environ []string, acc accounts
 	m.capabilities(me)
 	m.stdin()
 	m.directory()
+	m.tmpDirectory()
 	m.environment(environ, account)
 	m.dialects()
 	m.rel.Args = m.command()

@@ -217,6 +217,12 @@ func TestMakeErrors(t *testing.T) {
 	})
 	os.Chmod(dir+"/app/plain", 0o644)
 	os.Chmod(dir+"/closed", 0o700)
+	for name, mode := range map[string]os.FileMode{"loose": 0o777, "theirs": 0o755} {
+		if err := errors.Join(os.Mkdir(dir+"/"+name, mode), os.Chmod(dir+"/"+name, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.Chown(dir+"/theirs", 1, 1)
 	if err := syscall.Mkfifo(dir+"/fifo", 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -258,6 +264,11 @@ func TestMakeErrors(t *testing.T) {
 		{"other listener", "command = ['DIR/app/server', '{fd:web}']", two, `web.toml:1:COL: error: command[1]: placeholder {fd:web}: there is no such listener, only http, admin`},
 		{"several listeners", "command = ['DIR/app/server', '{fd:a}']", []Socket{{"a", "tcp", "1:1"}, {"a", "tcp", "1:2"}}, `web.toml:1:COL: error: command[1]: placeholder {fd:a}: several sockets have that name; FileDescriptorName= in their .socket units tells them apart`},
 		{"port of a path", "command = ['DIR/app/server']\nenvironment = { P = '{port:admin}' }", two, `web.toml:2:17: error: environment.P: placeholder {port:admin}: "/run/web/admin.sock" has no port; say {addr:admin}`},
+		{"tmp directory", "command = ['DIR/app/server']\ntmp_directory = 'DIR/nope'", nil, `web.toml:2:1: error: tmp_directory "DIR/nope": no such file or directory`},
+		{"tmp directory is a file", "command = ['DIR/app/server']\ntmp_directory = 'DIR/file'", nil, `web.toml:2:1: error: tmp_directory "DIR/file": not a directory`},
+		{"tmp directory is anybody's", "command = ['DIR/app/server']\ntmp_directory = 'DIR/loose'", nil, `web.toml:2:1: error: tmp_directory "DIR/loose": others can write to it (mode 0777): chmod 755 or 1777 it`},
+		{"tmp directory is another's", "command = ['DIR/app/server']\ntmp_directory = 'DIR/theirs'", nil, `web.toml:2:1: error: tmp_directory "DIR/theirs": it belongs to uid 1, who could exchange what is in it`},
+		{"tmp directory is closed", "command = ['DIR/app/server']\nuser = 'daemon'\ntmp_directory = 'DIR/closed'", nil, `web.toml:3:1: error: tmp_directory "DIR/closed": permission denied for uid 1`},
 		{"stdin of several", "command = ['DIR/app/server']\nstdin = 'socket'", two, `web.toml:2:1: error: stdin = "socket" takes exactly one listener, and there are 2 (http, admin)`},
 		{"stdin of none", "command = ['DIR/app/server']\nstdin = 'socket'", nil, `web.toml:2:1: error: stdin = "socket" needs a listener: say one in [listen.NAME], with -l, or in a .socket unit`},
 		{"stdin of a preset", "command = ['DIR/app/server']\npreset = 'java'", two, `web.toml:2:1: error: preset = "java" has stdin = "socket"; that takes exactly one listener, and there are 2 (http, admin)`},
