@@ -195,13 +195,15 @@ func lost(t *testing.T, s server) (fugue, bare int) {
 }
 
 // A pool can change its language. Whoever sets O_NONBLOCK sets it for all that
-// hold the socket, so the blocking loop meets node's flag, and keeps it.
-func TestReloadBetweenNodeAndABlockingLoop(t *testing.T) {
+// hold the socket, so the blocking loop meets node's flag, and keeps it; and
+// workers in Go serve after either.
+func TestReloadBetweenNodeABlockingLoopAndGo(t *testing.T) {
 	need(t, node)
 	need(t, loop)
 	var releases []release
+	turn := []server{node, loop, golang(t)}
 	for i := range reloads() + 1 {
-		releases = append(releases, []server{node, loop}[i%2].release(i))
+		releases = append(releases, turn[i%len(turn)].release(i))
 	}
 	r := reloadUnderLoad(t, loop, releases)
 	t.Logf("%d reloads: %v", len(releases)-1, r)
