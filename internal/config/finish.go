@@ -29,6 +29,7 @@ func (d *decoder) finish() {
 		d.errorf(c.Pos("environment.TMPDIR"), "environment.TMPDIR: tmp_directory sets it, for each worker to its own")
 	}
 	d.checkPlaceholders()
+	d.checkInstall()
 }
 
 // unix tells whether a listener's address is a path or an abstract name.

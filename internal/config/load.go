@@ -42,6 +42,16 @@ func Load(path string, o Options) (*Config, error) {
 // Parse is Load for texts that were read before: the main file first, then the
 // drop-ins. Their paths are absolute.
 func Parse(files []File, o Options) (*Config, error) {
+	cfg, err := interpret(files, o, parse)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// interpret makes a Config of texts that parse has taken apart, with all that
+// could be understood even where the rest is an error.
+func interpret(files []File, o Options, parse func(File) (*node, *Error)) (*Config, error) {
 	d := &decoder{cfg: defaults()}
 	if o.WorkDir == "" {
 		wd, err := os.Getwd()
@@ -78,10 +88,7 @@ func Parse(files []File, o Options) (*Config, error) {
 		d.errs = append(d.errs, err)
 	}
 	d.cfg.Name = name
-	if err := d.errs.sorted(order); err != nil {
-		return nil, err
-	}
-	return d.cfg, nil
+	return d.cfg, d.errs.sorted(order)
 }
 
 // decoder fills a Config from the merged tree and collects what is wrong.

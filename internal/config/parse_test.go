@@ -112,6 +112,27 @@ level = "warning"
 [control]
 group = "adm"
 readers = "staff"
+
+[install]
+wanted_by = ["multi-user.target", "sockets.target"]
+wants = ["redis.service"]
+after = ["redis.service", "db@a.service"]
+sockets = true
+hardening = "off"
+run_as = "user"
+
+[systemd.unit]
+Description = "the shop"
+
+[systemd.service]
+MemoryMax = "2G"
+ExecStartPre = ["/bin/a", "/bin/b"]
+PrivateTmp = true
+Nice = 5
+WatchdogSec = []
+
+[systemd.socket]
+Mark = 7
 `
 
 func parseOne(t *testing.T, text string, o Options) (*Config, error) {
@@ -178,6 +199,15 @@ func TestEveryKey(t *testing.T) {
 		Log: Log{Stdout: Output{ToRelay, Template{text: "/var/log/web-{worker}.log"}}, Stderr: Output{ToFile, Template{text: "/etc/fugue/near/err.log"}},
 			ReopenSignal: 12, Master: "/var/log/fugue.log", Format: "json", Level: "warning"},
 		Control: Control{Group: "adm", Readers: "staff"},
+		Install: Install{
+			WantedBy: []string{"multi-user.target", "sockets.target"}, Wants: []string{"redis.service"}, After: []string{"redis.service", "db@a.service"},
+			Sockets: true, Hardening: HardeningOff, RunAs: RunAsUser,
+		},
+		Systemd: Systemd{
+			Unit:    []Setting{{"Description", []string{"the shop"}}},
+			Service: []Setting{{"MemoryMax", []string{"2G"}}, {"ExecStartPre", []string{"/bin/a", "/bin/b"}}, {"PrivateTmp", []string{"true"}}, {"Nice", []string{"5"}}, {Key: "WatchdogSec"}},
+			Socket:  []Setting{{"Mark", []string{"7"}}},
+		},
 	}
 	if diff := cmp.Diff(want, got, sameTemplates, cmpopts.IgnoreFields(Config{}, "Positions")); diff != "" {
 		t.Error(diff)
@@ -225,6 +255,7 @@ func TestDefaults(t *testing.T) {
 		Recycle:  Recycle{MaxAge: Infinity},
 		Limits:   Limits{Umask: -1},
 		Log:      Log{ReopenSignal: 10},
+		Install:  Install{Hardening: HardeningDefault, RunAs: RunAsRoot},
 	}
 	if diff := cmp.Diff(want, got, sameTemplates, cmpopts.IgnoreFields(Config{}, "Positions")); diff != "" {
 		t.Error(diff)

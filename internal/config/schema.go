@@ -26,6 +26,7 @@ type schema struct {
 	form form                       // in the JSON Schema; nil: what its kind has
 	set  func(name string, n *node) // a value; nil in a table
 	keys map[string]schema          // a table with known keys
+	file bool                       // a table for the file alone: `fugue run` could do nothing with a flag
 	each func(name string) (schema, error)
 }
 
@@ -49,13 +50,15 @@ type Key struct {
 	Kind Kind
 }
 
-// Keys lists every key except those of listeners, sorted by name.
+// Keys lists every key except those of listeners and those that say how the
+// pool's units are written, sorted by name.
 func Keys() []Key {
 	var all []Key
 	var walk func(table string, s schema)
 	walk = func(table string, s schema) {
 		for _, name := range s.names() {
 			switch sub := s.keys[name]; {
+			case sub.file:
 			case sub.set != nil:
 				all = append(all, Key{dotted(table, name), sub.kind})
 			default:
@@ -133,6 +136,8 @@ func (d *decoder) schema() schema {
 			"group":   d.text(&c.Control.Group),
 			"readers": d.text(&c.Control.Readers),
 		}),
+		"install": d.install(),
+		"systemd": d.systemd(),
 	})
 }
 
