@@ -24,5 +24,8 @@ func main() {
 	if code, ours := handover.Main(); ours {
 		os.Exit(code)
 	}
+	if code, ours := cli.Generator(os.Args); ours {
+		os.Exit(code)
+	}
 	os.Exit(cli.Main(os.Args[1:], cli.Deps{Version: version, Born: cli.Born, Run: cli.Run(version), Leftovers: cli.Leftovers}))
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,9 +53,28 @@ func WithRootUnits() Option {
 	return func(s *spec) { s.Env = append(s.Env, "SYSTEMD_UNIT_PATH=/u:") }
 }
 
+// generators is where systemd looks for generators inside: not the root's own,
+// unless a test puts them there.
+const generators = "/usr/lib/systemd/fugue-e2e-generators"
+
+// WithGenerator makes fugue a generator of units, at boot and at each
+// daemon-reload, as its package does.
+func WithGenerator() Option {
+	return func(s *spec) {
+		s.Links[generators+"/fugue-generator"] = fuguePath
+		s.Env = slices.DeleteFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "SYSTEMD_UNIT_PATH=") })
+		s.Env = append(s.Env, "SYSTEMD_UNIT_PATH=/u:/run/systemd/generator")
+	}
+}
+
 // WithFile writes a file before the boot, a unit in /u for one.
 func WithFile(path, content string) Option {
 	return func(s *spec) { s.Files[path] = content }
+}
+
+// WithLink makes a symbolic link before the boot.
+func WithLink(path, target string) Option {
+	return func(s *spec) { s.Links[path] = target }
 }
 
 // Sandbox is a systemd and the namespaces it is PID 1 of. Its methods that
@@ -114,12 +134,13 @@ func newSpec(t testing.TB, root Root, options []Option) (spec, error) {
 	s := spec{
 		Root: root.Path, CgroupTop: top,
 		Install: map[string]string{fuguePath: "", workerPath: ""},
+		Links:   map[string]string{},
 		Env: []string{
 			"container=fugue",
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
 			"NOTIFY_SOCKET=/t/.boot",
 			"SYSTEMD_UNIT_PATH=/u",
-			"SYSTEMD_GENERATOR_PATH=/nonexistent",
+			"SYSTEMD_GENERATOR_PATH=" + generators,
 			"SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/nonexistent",
 		},
 		Files: map[string]string{

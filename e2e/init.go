@@ -137,6 +137,14 @@ func (s spec) writeFiles(mnt string) error {
 			return err
 		}
 	}
+	for path, target := range s.Links {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(mnt, path)), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(target, filepath.Join(mnt, path)); err != nil {
+			return err
+		}
+	}
 	paths := make([]string, 0, len(s.Files))
 	for path := range s.Files {
 		paths = append(paths, path)

@@ -23,6 +23,7 @@ type spec struct {
 	Root      string
 	Dir       string            // the sandbox's directory outside; the keeper removes it
 	Install   map[string]string // path inside: file outside
+	Links     map[string]string // path inside: what it leads to
 	Env       []string          // of PID 1
 	Files     map[string]string // written before the boot
 	CgroupTop string

@@ -127,8 +127,17 @@ func (d *decoder) checkInstall() {
 		d.errorf(d.cfg.Pos("install.wanted_by"), "install.wanted_by: sockets.target is for .socket units; say sockets = true too")
 	}
 	for _, l := range d.cfg.Listeners {
-		if i.Sockets {
-			d.checkSocketUnit(l)
+		if !i.Sockets {
+			break
+		}
+		d.owner("listen."+l.Name+".user", l.User)
+		d.owner("listen."+l.Name+".group", l.Group)
+		if err := l.SocketUnit(); err != nil && validOwner(l.User) && validOwner(l.Group) {
+			key := "listen." + l.Name + ".stream"
+			if l.Datagram != "" {
+				key = "listen." + l.Name + ".datagram"
+			}
+			d.errorf(d.cfg.Pos(key), "%s: %w", key, err)
 		}
 	}
 	if i.RunAs == RunAsUser {
@@ -139,44 +148,48 @@ func (d *decoder) checkInstall() {
 // ownerPattern is that of User= in systemd.exec(5), strictly.
 var ownerPattern = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_-]{0,30}|[1-9][0-9]{0,8}|0)$`)
 
+func validOwner(s string) bool {
+	return s == "" || ownerPattern.MatchString(s) && s != "65535"
+}
+
 // owner refuses a name for which systemd would refuse the whole unit.
 func (d *decoder) owner(key, value string) {
-	if value != "" && (!ownerPattern.MatchString(value) || value == "65535") {
+	if !validOwner(value) {
 		d.errorf(d.cfg.Pos(key), "%s: %q is no user or group to systemd: letters, digits, _ and -, at most 31, or a number", key, value)
 	}
 }
 
-func (d *decoder) checkSocketUnit(l Listener) {
-	table := "listen." + l.Name
-	d.owner(table+".user", l.User)
-	d.owner(table+".group", l.Group)
-	key := table + ".stream"
-	if l.Datagram != "" {
-		key = table + ".datagram"
-	}
+// SocketUnit says why systemd would refuse a .socket unit for the listener.
+func (l Listener) SocketUnit() error {
 	address := l.address()
-	refuse := func(why string) {
-		d.errorf(d.cfg.Pos(key), "%s: %q in a .socket unit: %s", key, address, why)
+	refuse := func(why string) error { return fmt.Errorf("%q in a .socket unit: %s", address, why) }
+	for _, owner := range []string{l.User, l.Group} {
+		if !validOwner(owner) {
+			return refuse("its owner is no user to systemd")
+		}
 	}
 	switch err := oneLine(address); {
+	case address == "" || l.Stream != "" && l.Datagram != "":
+		return refuse("no address")
 	case err != nil:
-		refuse(err.Error())
+		return refuse(err.Error())
 	case isUnix(address):
 		if len(address) > 107 {
-			refuse("longer than 107 bytes, which is all that fits into an address")
+			return refuse("longer than 107 bytes, which is all that fits into an address")
 		}
 		if strings.TrimSpace(address) != address {
-			refuse("systemd cuts spaces off its end")
+			return refuse("systemd cuts spaces off its end")
 		}
 	case strings.HasPrefix(address, "vsock:"):
 		if !vsockPattern.MatchString(address) {
-			refuse("not of the form vsock:CID:PORT")
+			return refuse("not of the form vsock:CID:PORT")
 		}
 	case strings.Contains(address, "%"):
-		refuse("the interface may not be there yet when systemd reads the unit; bind the address with free_bind, or all of them")
+		return refuse("the interface may not be there yet when systemd reads the unit; bind the address with free_bind, or all of them")
 	case strings.Trim(address[strings.LastIndexByte(address, ':')+1:], "0") == "":
-		refuse("systemd needs a port")
+		return refuse("systemd needs a port")
 	}
+	return checkAddress(address)
 }
 
 var vsockPattern = regexp.MustCompile(`^vsock:[0-9]{0,9}:[0-9]{1,9}$`)

@@ -1,0 +1,140 @@
+package units
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"fugue/internal/config"
+)
+
+const (
+	// stopMargin is what a stop takes beside its workers' own time: asking
+	// systemd for the job, and ending what had to be killed.
+	stopMargin = 15 * time.Second
+	// watchdog is how long the master's loop may stand still.
+	watchdog = 30 * time.Second
+	// brokenPause is between two attempts to start on a file that is broken:
+	// slow enough for the journal, soon enough for whoever waits for the fix.
+	brokenPause = 2 * time.Second
+)
+
+// service is the unit of the master. Why each line: docs/SYSTEMD.md.
+func service(cfg *config.Config, sockets []Unit, o Options) Unit {
+	unit := section{name: "Unit"}
+	unit.say("Description", description(cfg, "", o))
+	unit.say("Documentation", "man:fugue(1)")
+	if cfg.Path != "" {
+		unit.say("SourcePath", literal(cfg.Path))
+	}
+	if list := cfg.Install.Wants; len(list) > 0 {
+		unit.say("Wants", literal(strings.Join(list, " ")))
+	}
+	after := slices.Clone(cfg.Install.After)
+	if !o.User {
+		after = append([]string{"network.target"}, after...)
+	}
+	if len(after) > 0 {
+		unit.say("After", literal(strings.Join(after, " ")))
+	}
+	if _, said := cfg.Positions["directory"]; said {
+		unit.say("RequiresMountsFor", word(cfg.Directory, false))
+	}
+	// A start limit would end the workers that serve, or refuse connections.
+	unit.say("StartLimitIntervalSec", "0")
+	unit.overrule(cfg.Systemd.Unit)
+
+	s := section{name: "Service"}
+	plus := "+" // with all rights, whatever User= is: they ask systemd
+	if o.User {
+		plus = ""
+	}
+	program := word(o.program(), true)
+	s.say("Type", "notify")
+	s.say("NotifyAccess", "main")
+	s.say("ExecStart", program+" run --config "+word(cfg.Path, true))
+	s.say("ExecReload", program+" reload "+cfg.Name)
+	if cfg.Install.RunAs == config.RunAsUser && !o.User {
+		s.say("ExecStop", plus+program+" stop --from-unit "+cfg.Name)
+	}
+	s.say("ExecStopPost", plus+program+" sweep "+cfg.Name)
+	if cfg.Install.RunAs == config.RunAsUser && !o.User {
+		runAs(&s, cfg)
+	}
+	for _, socket := range sockets {
+		s.say("Sockets", socket.Name)
+	}
+	restart(&s, o)
+	s.say("TimeoutStopSec", span(stopTime(cfg)))
+	s.say("WatchdogSec", span(watchdog))
+	s.say("KillMode", "process")
+	s.say("OOMPolicy", "continue")
+	resources(&s, "fugue/"+cfg.Name, o)
+	if cfg.Install.Hardening != config.HardeningOff {
+		harden(&s, cfg, o)
+	}
+	s.overrule(cfg.Systemd.Service)
+
+	wanted := wantedBy(cfg, false, o)
+	return Unit{
+		Name: cfg.Name + ".service", WantedBy: wanted,
+		Text: text(head(cfg, o), unit, s, install(wanted)),
+	}
+}
+
+func install(wanted []string) section {
+	s := section{name: "Install"}
+	if len(wanted) > 0 {
+		s.say("WantedBy", strings.Join(wanted, " "))
+	}
+	return s
+}
+
+// restart is for a master that dies: its workers serve until the next is there.
+func restart(s *section, o Options) {
+	s.say("Restart", "always")
+	pause := 100 * time.Millisecond
+	if o.Why != nil {
+		pause = brokenPause
+	}
+	s.say("RestartSec", span(pause))
+	if o.Version >= 254 && o.Why == nil {
+		s.say("RestartSteps", "5")
+		s.say("RestartMaxDelaySec", "2s")
+		s.say("RestartMode", "normal")
+	}
+}
+
+// resources are what the master has of systemd: its descriptors, a directory, a
+// tree of cgroups.
+func resources(s *section, dir string, o Options) {
+	s.say("TasksMax", "50%") // a reload may need twice of what the pool needs
+	s.say("Delegate", "yes")
+	if o.Version >= 254 {
+		s.say("DelegateSubgroup", "fugue")
+	}
+	s.say("FileDescriptorStoreMax", "4096")
+	if o.Version >= 254 {
+		s.say("FileDescriptorStorePreserve", "restart")
+	}
+	s.say("RuntimeDirectory", dir)
+	s.say("RuntimeDirectoryPreserve", "restart")
+}
+
+func runAs(s *section, cfg *config.Config) {
+	s.say("User", literal(cfg.User))
+	if cfg.Group != "" {
+		s.say("Group", literal(cfg.Group))
+	}
+	if len(cfg.SupplementaryGroups) > 0 {
+		s.say("SupplementaryGroups", literal(strings.Join(cfg.SupplementaryGroups, " ")))
+	}
+}
+
+// stopTime is how long a stop may take: what a worker may, and the margin.
+func stopTime(cfg *config.Config) time.Duration {
+	if cfg.Stop.Timeout >= config.Infinity-cfg.Stop.Delay-stopMargin {
+		return config.Infinity
+	}
+	return cfg.Stop.Delay + cfg.Stop.Timeout + stopMargin
+}
