@@ -47,6 +47,7 @@ func harden(s *section, cfg *config.Config, o Options) {
 	}
 	s.say("KeyringMode", "private")
 	s.say("PrivateDevices", "yes")
+	s.say("DevicePolicy", "closed")
 	s.say("PrivateMounts", "yes")
 	for _, what := range []string{"Clock", "Hostname", "KernelLogs", "KernelModules", "KernelTunables"} {
 		s.say("Protect"+what, "yes")

@@ -1,6 +1,7 @@
 package units
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func service(cfg *config.Config, sockets []Unit, o Options) Unit {
 		unit.say("After", literal(strings.Join(after, " ")))
 	}
 	if _, said := cfg.Positions["directory"]; said {
-		unit.say("RequiresMountsFor", word(cfg.Directory, false))
+		unit.say("RequiresMountsFor", word(filepath.Clean(cfg.Directory), false))
 	}
 	// A start limit would end the workers that serve, or refuse connections.
 	unit.say("StartLimitIntervalSec", "0")

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -176,6 +177,9 @@ func (l Listener) SocketUnit() error {
 	case isUnix(address):
 		if len(address) > 107 {
 			return refuse("longer than 107 bytes, which is all that fits into an address")
+		}
+		if address[0] == '/' && filepath.Clean(address) != address {
+			return refuse("systemd takes only a path without . and .. and doubled slashes")
 		}
 		if strings.TrimSpace(address) != address {
 			return refuse("systemd cuts spaces off its end")

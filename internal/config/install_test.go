@@ -20,6 +20,7 @@ func TestInstallErrors(t *testing.T) {
 		{"two lines", c + on + "stream = \"/run/a\\nMark=1\"", `it contains a line break`},
 		{"joins the next", c + on + `stream = '/run/a\'`, `would join the next line`},
 		{"long", c + on + `stream = "/` + strings.Repeat("a", 107) + `"`, `longer than 107 bytes`},
+		{"not normal", c + on + `stream = "/run/../a"`, `systemd takes only a path without . and ..`},
 		{"vsock", c + on + `stream = "vsock:x"`, `not of the form vsock:CID:PORT`},
 		{"owner", c + on + "stream = '/run/a'\nuser = 'a b'", `6:1: error: listen.a.user: "a b" is no user or group to systemd`},
 		{"run_as without user", c + `install.run_as = "user"`, `2:9: error: install.run_as: "user" needs a user`},
