@@ -149,8 +149,9 @@ func TestBrokenBehindASocket(t *testing.T) {
 			sb.WaitShowAs("web", "NRestarts", func(n string) bool { return n >= fmt.Sprint(restarts) })
 			connect(10)
 		}
-		r := sb.Systemctl("status", "web")
 		const message = webToml + ":10:11: error: "
+		sb.WaitMessage(message, "-u", "web", "SYSLOG_IDENTIFIER=fugue")
+		r := sb.Systemctl("status", "-n30", "web")
 		if strings.Count(r.Out, message) < 2 { // what it is, and what it said
 			t.Errorf("want %q twice:\n%s", message, r.Out)
 		}

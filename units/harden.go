@@ -1,6 +1,7 @@
 package units
 
 import (
+	"slices"
 	"strings"
 
 	"fugue/internal/config"
@@ -40,11 +41,12 @@ func harden(s *section, cfg *config.Config, o Options) {
 	if o.User {
 		return // the rest needs a manager with rights
 	}
-	if asUser {
-		s.say("CapabilityBoundingSet", "")
-	} else {
-		s.say("CapabilityBoundingSet", rights)
+	allowed := ambient(cfg)
+	if !asUser {
+		allowed = append(strings.Fields(rights), allowed...)
 	}
+	slices.Sort(allowed)
+	s.say("CapabilityBoundingSet", strings.Join(slices.Compact(allowed), " "))
 	s.say("KeyringMode", "private")
 	s.say("PrivateDevices", "yes")
 	s.say("DevicePolicy", "closed")
@@ -69,6 +71,17 @@ func harden(s *section, cfg *config.Config, o Options) {
 	if cfg.Limits.Umask < 0 {
 		s.say("UMask", "0077")
 	}
+}
+
+// ambient are the rights that workers are to have, whoever they are.
+func ambient(cfg *config.Config) []string {
+	var names []string
+	if set := cfg.Limits.AmbientCapabilities; set != nil {
+		for _, n := range set.Numbers() {
+			names = append(names, config.CapabilityName(n))
+		}
+	}
+	return names
 }
 
 func firstWord(cfg *config.Config) string {

@@ -130,6 +130,9 @@ func runAs(s *section, cfg *config.Config) {
 	if len(cfg.SupplementaryGroups) > 0 {
 		s.say("SupplementaryGroups", literal(strings.Join(cfg.SupplementaryGroups, " ")))
 	}
+	if rights := ambient(cfg); len(rights) > 0 {
+		s.say("AmbientCapabilities", strings.Join(rights, " ")) // no master gives what it has not
+	}
 }
 
 // stopTime is how long a stop may take: what a worker may, and the margin.

@@ -30,6 +30,7 @@ var goldens = map[string]string{
 	"bare": "command = ['server']\n",
 	"sockets": `command = ["server"]
 user = "web"
+limits.ambient_capabilities = ["NET_RAW"]
 directory = "/srv/the shop/100%"
 [stop]
 delay = "5s"
@@ -74,6 +75,7 @@ Mark = 7
 user = "web"
 group = "www"
 supplementary_groups = ["ssl-cert"]
+limits.ambient_capabilities = ["NET_RAW"]
 [listen.http]
 stream = "8080"
 [install]
@@ -141,7 +143,7 @@ func TestUnitsAreUnderstood(t *testing.T) {
 func TestExposure(t *testing.T) {
 	for name, most := range map[string]float64{"user": 2.0, "sockets": 4.2, "bare": 4.2} {
 		dir := t.TempDir()
-		text := strings.NewReplacer("/home/web/", "/srv/web/", "supplementary_groups", "#").Replace(goldens[name])
+		text := strings.NewReplacer("/home/web/", "/srv/web/", "supplementary_groups", "#", "limits.", "#").Replace(goldens[name])
 		all, err := Make(parse(t, text), Options{Version: Oldest, Program: "/bin/true"})
 		if err != nil {
 			t.Fatal(err)

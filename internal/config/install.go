@@ -92,8 +92,14 @@ func (d *decoder) setting(dst *[]Setting, key string, ours map[string]string) (s
 			s.Values = append(s.Values, value)
 		}
 		*dst = append(*dst, s)
-	}}, nil
+	}}.as(formSetting), nil
 }
+
+// formScalar and formSetting are what a line of a unit file may be written as.
+var (
+	formScalar  = form{"type": []any{"string", "integer", "boolean"}}
+	formSetting = form{"anyOf": []any{formScalar, form{"type": "array", "items": formScalar}}}
+)
 
 func settingValue(n *node) (string, error) {
 	switch v := n.value.(type) {
@@ -123,7 +129,7 @@ func (d *decoder) checkInstall() {
 	onDemand := slices.Contains(i.WantedBy, "sockets.target")
 	switch {
 	case i.Sockets && len(d.cfg.Listeners) == 0:
-		d.errorf(d.cfg.Pos("install.sockets"), "install.sockets: there is no [listen.NAME] to make a .socket unit of")
+		d.errorf(d.cfg.Pos("install.sockets"), "install.sockets needs a [listen.NAME] to make a .socket unit of")
 	case onDemand && !i.Sockets:
 		d.errorf(d.cfg.Pos("install.wanted_by"), "install.wanted_by: sockets.target is for .socket units; say sockets = true too")
 	}

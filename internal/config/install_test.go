@@ -12,7 +12,7 @@ func TestInstallErrors(t *testing.T) {
 		{"no unit", c + `install.after = ["redis"]`, `2:18: error: install.after[0]: "redis" is not the name of a unit such as "multi-user.target"`},
 		{"a template", c + `install.wanted_by = ["a@.service"]`, `is not the name of a unit`},
 		{"a line of its own", c + `install.wants = ["a.service\nUser=root"]`, `is not the name of a unit`},
-		{"no listener", c + "[install]\nsockets = true", `3:1: error: install.sockets: there is no [listen.NAME] to make a .socket unit of`},
+		{"no listener", c + "[install]\nsockets = true", `3:1: error: install.sockets needs a [listen.NAME] to make a .socket unit of`},
 		{"sockets.target", c + `install.wanted_by = ["sockets.target"]`, `sockets.target is for .socket units; say sockets = true too`},
 		{"port 0", c + on + `stream = "127.0.0.1:0"`, `5:1: error: listen.a.stream: "127.0.0.1:0" in a .socket unit: systemd needs a port`},
 		{"only port 0", c + on + `stream = "0"`, `systemd needs a port`},
