@@ -46,6 +46,7 @@ func TestKeptAliveClientsOfNodeOverTLS(t *testing.T) {
 const fugue = require('fugue');
 const key = require('fs').readFileSync('key.pem');
 const answer = (request, response) => response.end('generation ' + process.env.FUGUE_GENERATION);
+fugue.onDrain(() => console.log('drains'));
 fugue.start(`+c.server+`, 0, '127.0.0.1', 1, { verbose: true, idle_grace: 20000, set: { 'restart.min_uptime': '0' } });
 `), 0o600); err != nil {
 				t.Fatal(err)
@@ -73,6 +74,7 @@ fugue.start(`+c.server+`, 0, '127.0.0.1', 1, { verbose: true, idle_grace: 20000,
 				t.Fatalf("answer %q", got)
 			}
 			p.reload()
+			p.await("drains")
 			got := get()
 			if c.proto == "HTTP/1.1" && got != "generation 1" {
 				t.Errorf("answer %q on the kept connection, want that of the worker that drains", got)

@@ -10,6 +10,7 @@ const http = require('http');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const tty = require('tty');
 
 const signals = ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'];
 
@@ -84,7 +85,8 @@ function run(pool, args) {
   // In a session of its own, so that a key pressed in a terminal reaches it once,
   // through us: a second signal would end it at once.
   pool.child = spawn(pool.binary, args, { stdio: ['ignore', 'inherit', 'inherit'], detached: true, env: pool.env });
-  const forward = signal => pool.child.kill(signal);
+  // A terminal that goes away says HUP, which to fugue is a reload.
+  const forward = signal => pool.child.kill(signal === 'SIGHUP' && tty.isatty(0) ? 'SIGTERM' : signal);
   for (const signal of signals) process.on(signal, forward);
   const bye = guard(pool);
   const ended = code => {
