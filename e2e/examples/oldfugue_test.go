@@ -21,7 +21,7 @@ import (
 type said struct {
 	PID, Worker, UID, GID, FDs int
 	IsWorker, IsMaster         bool
-	Dir                        string
+	Dir, Tmp                   string
 	Children                   []string
 }
 
@@ -168,6 +168,19 @@ func TestWorkingPath(t *testing.T) {
 	p := old(t, 0, "127.0.0.1", 1, map[string]any{"working_path": dir}).serve()
 	if s := p.ask(); s.Dir != dir {
 		t.Errorf("the worker is in %s, want %s", s.Dir, dir)
+	}
+}
+
+func TestTmpPath(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	p := old(t, 0, "127.0.0.1", 1, map[string]any{"tmp_path": dir, "uid": "nobody"}).serve()
+	if s := p.ask(); !strings.HasPrefix(s.Tmp, dir+"/") {
+		t.Errorf("TMPDIR is %s, want one in %s", s.Tmp, dir)
+	}
+	p.stop()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

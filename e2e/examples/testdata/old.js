@@ -18,7 +18,7 @@ const server = net.createServer(connection => {
   }
   connection.end(JSON.stringify({
     pid: process.pid, worker: fugue.workerId(), isWorker: fugue.isWorker(), isMaster: fugue.isMaster(),
-    uid: process.getuid(), gid: process.getgid(), dir: process.cwd(),
+    uid: process.getuid(), gid: process.getgid(), dir: process.cwd(), tmp: process.env.TMPDIR,
     fds: fs.readdirSync('/proc/self/fd').length, children: Object.keys(process.env).filter(n => n.startsWith('LISTEN_')),
   }));
 });

@@ -6,7 +6,7 @@ export interface Options {
   started?: () => void;
   /** Directory that workers run in. */
   working_path?: string;
-  /** Directory for temporary files of workers. */
+  /** Directory in which each worker has one of its own for temporary files, TMPDIR. */
   tmp_path?: string;
   /** File that the output of the workers is appended to, and that of the master where master_log_file is not said. */
   log_file?: string;

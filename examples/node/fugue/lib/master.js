@@ -67,6 +67,7 @@ function argumentsFor({ name, binary, directory, options: o }, address, workers)
   flag('user', o.uid);
   flag('group', o.gid);
   const file = name => name && path.resolve(name);
+  flag('tmp_directory', file(o.tmp_path));
   flag('log.stdout', file(o.log_file));
   flag('log.stderr', file(o.log_file));
   flag('log.master', file(o.master_log_file ?? o.log_file));
@@ -75,7 +76,6 @@ function argumentsFor({ name, binary, directory, options: o }, address, workers)
   flag('watchdog.timeout', patience && `${patience}ms`);
   flag('pid-file', file(o.master_pid_path));
   if (o.daemonize) args.push('--daemonize');
-  if (o.tmp_path) args.push('-e', `TMPDIR=${path.resolve(o.tmp_path)}`);
   for (const [key, value] of Object.entries(o.set ?? {})) set(key, value);
   args.push('-e', `FUGUE_BINARY=${binary}`, '-e', `FUGUE_NODE_MASTER=${directory}/control.sock`);
   return [...args, '--', process.execPath, ...process.execArgv, path.resolve(process.argv[1]), ...process.argv.slice(2)];
