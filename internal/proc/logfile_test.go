@@ -40,7 +40,7 @@ func testLogFiles(t *testing.T) {
 	}
 	defer unix.Close(reader)
 
-	s := spec("/bin/sh", "-c", "echo out; echo err >&2; readlink /proc/$$/fd/2; ls /proc/$$/fd | wc -w")
+	s := spec("/bin/sh", "-c", "echo out; echo err >&2; readlink /proc/$$/fd/2; exec ls /proc/self/fd")
 	s.Plan.Env = []string{"PATH=/usr/bin:/bin"}
 	s.Plan.UID, s.Plan.GID, s.Plan.Umask = 65534, 65534, 0o027
 	s.Plan.Stdout, s.Plan.Stderr = filepath.Join(own, "log"), filepath.Join(own, "log")
@@ -50,7 +50,7 @@ func testLogFiles(t *testing.T) {
 		t.Error(got)
 	}
 	b, err := os.ReadFile(s.Plan.Stdout)
-	if want := "out\nerr\n" + s.Plan.Stderr + "\n3\n"; err != nil || string(b) != want {
+	if want := "out\nerr\n" + s.Plan.Stderr + "\n0\n1\n2\n3\n"; err != nil || string(b) != want {
 		t.Errorf("%q, %v; want %q", b, err, want)
 	}
 	var st unix.Stat_t
