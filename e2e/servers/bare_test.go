@@ -3,6 +3,7 @@ package servers_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,10 @@ type bare struct {
 	dir     string
 	fd      int
 	command []string
+	signal  syscall.Signal
+	release release // for its files
+	env     []string
+	front   func(*testing.T, string) string
 	Address string
 }
 
@@ -48,11 +53,25 @@ func newBare(t *testing.T, s server) *bare {
 		t.Fatal(err)
 	}
 	address := "127.0.0.1:" + strconv.Itoa(name.(*unix.SockaddrInet4).Port)
-	var words []string
-	for _, w := range s.command {
-		words = append(words, strings.NewReplacer("{fd}", "3", "{addr}", address).Replace(w))
+	host, port, _ := strings.Cut(address, ":")
+	b := &bare{
+		t: t, dir: t.TempDir(), fd: fd, signal: s.signal, release: s.release(0), front: s.front, Address: address,
+		env: []string{"ADDRESS=" + address, "HOST=" + host, "PORT=" + port, "SOCKET=3"},
 	}
-	return &bare{t: t, dir: t.TempDir(), fd: fd, command: words, Address: address}
+	if b.signal == 0 {
+		b.signal = syscall.SIGTERM
+	}
+	if s.bareEnv == nil {
+		b.env = append(b.env, "LISTEN_FDS=1")
+	}
+	fill := strings.NewReplacer("{fd}", "3", "{addr}", address, "{dir}", b.dir)
+	for _, e := range s.bareEnv {
+		b.env = append(b.env, fill.Replace(e))
+	}
+	for _, w := range slices.Concat(s.command[:1], s.bareArgs, s.command[1:]) {
+		b.command = append(b.command, fill.Replace(w))
+	}
+	return b
 }
 
 // start starts one process of the server. A shell gives it LISTEN_PID.
@@ -67,6 +86,8 @@ func (b *bare) start(version string) *os.Process {
 		b.t.Fatal(err)
 	}
 	defer unix.Close(null)
+	b.release.version = version
+	writeFiles(b.t, b.dir, b.release, b.Address)
 	argv := []string{"sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh"}
 	for _, w := range b.command {
 		argv = append(argv, strings.ReplaceAll(w, "{version}", version))
@@ -74,7 +95,7 @@ func (b *bare) start(version string) *os.Process {
 	// Not os/exec: it switches O_NONBLOCK on the socket that all share.
 	pid, err := syscall.ForkExec("/bin/sh", argv, &syscall.ProcAttr{
 		Dir:   apps,
-		Env:   append(baseEnv(b.dir), "LISTEN_FDS=1", "VERSION="+version, "SERVERS_TEST="+b.dir),
+		Env:   append(append(baseEnv(b.dir), "VERSION="+version, "SERVERS_TEST="+b.dir), b.env...),
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(b.fd)},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM},
 	})
@@ -88,10 +109,10 @@ func (b *bare) start(version string) *os.Process {
 	return process
 }
 
-// stop is the bare SIGTERM.
+// stop is the bare signal.
 func (b *bare) stop(process *os.Process) {
 	b.t.Helper()
-	if err := process.Signal(syscall.SIGTERM); err != nil {
+	if err := process.Signal(b.signal); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -116,6 +137,9 @@ func (b *bare) replace(times int, config loadtest.Config) *loadtest.Report {
 		}
 	})
 	config.Address = b.Address
+	if s := b.front; s != nil {
+		config.Address = s(b.t, b.Address)
+	}
 	load := startLoad(b.t, config)
 	var running [2]*os.Process
 	var stopped []*os.Process

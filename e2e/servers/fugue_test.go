@@ -2,15 +2,14 @@ package servers_test
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +18,14 @@ import (
 	"fugue/internal/control"
 )
 
-func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
+var update = flag.Bool("update", false, "write the table of docs/SERVERS.md")
+
+// TestMain lets more servers run at a time than there are processors: they
+// mostly wait for each other's end.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4")
+	os.Exit(e2e.Main(m))
+}
 
 // guard bounds what should have happened long before, on a machine that has
 // other things to do.
@@ -32,6 +38,7 @@ type pool struct {
 	config  string
 	run     *exec.Cmd
 	events  <-chan control.Event
+	ended   <-chan struct{}
 	Address string
 }
 
@@ -40,7 +47,12 @@ type release struct {
 	command []string // {version} is the version; the rest is fugue's to fill in
 	version string   // VERSION in the environment too
 	workers int
-	listen  string // more of [listen.http]
+	listen  string            // more of [listen.http]
+	address string            // of the listener; empty: any
+	top     string            // more of the file, before its tables
+	stop    string            // more of [stop]
+	ready   string            // ready.timeout; empty: that of a machine that has other things to do
+	files   map[string]string // templates in testdata, by the name that {dir} has them under
 }
 
 // startPool runs a pool and returns when it serves.
@@ -63,6 +75,7 @@ func startPool(t *testing.T, r release) *pool {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
+	p.ended = ended
 	go func() {
 		_ = p.run.Wait()
 		close(ended)
@@ -105,30 +118,58 @@ func (p *pool) deploy(r release) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	if r.address == "" {
+		r.address = "127.0.0.1:0"
+	}
+	writeFiles(p.t, p.dir, r, r.address)
 	var words []string
 	for _, w := range r.command {
-		words = append(words, fmt.Sprintf("%q", strings.ReplaceAll(w, "{version}", r.version)))
+		words = append(words, fmt.Sprintf("%q", strings.NewReplacer("{version}", r.version, "{dir}", p.dir).Replace(w)))
 	}
 	// The times are those of interpreters that start on a busy machine.
 	text := fmt.Sprintf(`command = [%s]
 directory = %q
 workers = %d
-environment = { VERSION = %q, SERVERS_TEST = %q }
+%s
+[environment]
+VERSION = %q
+SERVERS_TEST = %q
+ADDRESS = "{addr}"
+HOST = "{host}"
+PORT = "{port}"
+SOCKET = "{fd}"
 [listen.http]
-stream = "127.0.0.1:0"
+stream = %q
 %s
 [reload]
 max_surge = 1
 timeout = "3m"
 [ready]
-timeout = "2m"
+timeout = %q
 [stop]
 timeout = "1m"
+%s
 [restart]
 min_uptime = "200ms"
-`, strings.Join(words, ", "), apps, r.workers, r.version, p.dir, r.listen)
+`, strings.Join(words, ", "), apps, r.workers, r.top, r.version, p.dir, r.address, r.listen, cmp.Or(r.ready, "2m"), r.stop)
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// writeFiles fills in the templates of servers that read no environment.
+func writeFiles(t *testing.T, dir string, r release, address string) {
+	t.Helper()
+	for name, template := range r.files {
+		text, err := os.ReadFile(filepath.Join("testdata", template))
+		if err != nil {
+			t.Fatal(err)
+		}
+		filled := strings.NewReplacer("@DIR@", dir, "@ADDRESS@", address, "@VERSION@", r.version).Replace(string(text))
+		path := filepath.Join(dir, strings.ReplaceAll(name, "{version}", r.version))
+		if err := os.WriteFile(path, []byte(filled), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -231,63 +272,4 @@ func (p *pool) fugue(args ...string) *exec.Cmd {
 	cmd := exec.Command(e2e.Fugue(p.t), args...)
 	cmd.Env = append(baseEnv(p.dir), "RUNTIME_DIRECTORY="+filepath.Join(p.dir, "fugue", "web"))
 	return cmd
-}
-
-// baseEnv has Debian's interpreters first, whatever a version manager has put
-// into the tester's own environment.
-func baseEnv(home string) []string {
-	return []string{
-		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=" + home,
-		"PYTHONDONTWRITEBYTECODE=1", // nothing is written beside the apps
-	}
-}
-
-// processes are those of this user that live and have the directory in their
-// environment, as every worker and what it starts have.
-func processes(t *testing.T, dir string) (pids []int) {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		env, _ := os.ReadFile(f) // gone meanwhile, or a zombie: no environment
-		if !bytes.Contains(env, []byte("SERVERS_TEST="+dir+"\x00")) {
-			continue
-		}
-		var pid int
-		if _, err := fmt.Sscanf(f, "/proc/%d/", &pid); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// output keeps what is written and closes seen when it has text in it.
-type output struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	text string
-	seen chan struct{}
-	done bool
-}
-
-var _ io.Writer = (*output)(nil)
-
-// Write is the side of the child's copier.
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.buf.Write(b)
-	if !o.done && strings.Contains(o.buf.String(), o.text) {
-		o.done = true
-		close(o.seen)
-	}
-	return len(b), nil
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }

@@ -3,9 +3,10 @@
 const http = require('http');
 
 const server = http.createServer((request, response) => {
+  const ms = new URL(request.url, 'http://x').searchParams.get('ms') || 0;
   response.setHeader('X-Version', process.env.VERSION);
   response.setHeader('X-Pid', process.pid);
-  setTimeout(() => response.end('node\n'), request.url.startsWith('/slow') ? 50 : 0);
+  setTimeout(() => response.end('node\n'), ms);
 });
 server.listen({ fd: Number(process.argv[2]) });
 process.on('SIGTERM', () => server.close());

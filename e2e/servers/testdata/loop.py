@@ -6,7 +6,8 @@ import socket
 import sys
 import time
 
-listener = socket.socket(fileno=int(sys.argv[1]))
+# The number of the socket, or the variable that has it.
+listener = socket.socket(fileno=int(os.environ.get(sys.argv[1], sys.argv[1])))
 nothing = os.open(os.devnull, os.O_RDONLY)
 
 
@@ -40,8 +41,9 @@ def answer(connection):
             if not part:
                 return
             request += part
-        if request.startswith(b"GET /slow"):
-            time.sleep(0.05)
+        _, asked, ms = request.split(b" ")[1].partition(b"ms=")
+        if asked:
+            time.sleep(int(ms) / 1000)
         connection.sendall((
             "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n"
             f"X-Version: {os.environ['VERSION']}\r\nX-Pid: {os.getpid()}\r\n\r\nloop\n"

@@ -1,11 +1,11 @@
 import os
 import time
+from urllib.parse import parse_qs
 
 
 def app(environ, start_response):
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(0.05)
-    body = b"gunicorn\n"
+    time.sleep(int(parse_qs(environ["QUERY_STRING"]).get("ms", ["0"])[0]) / 1000)
+    body = b"python\n"
     start_response("200 OK", [
         ("X-Version", os.environ["VERSION"]),
         ("X-Pid", str(os.getpid())),
