@@ -135,7 +135,7 @@ function serves(pool, callback) {
       let text = '';
       answer.on('data', part => { text += part; }).on('end', () => {
         const status = parse(text);
-        if (status?.pid === pool.child.pid && !['starting', undefined].includes(status.state)) callback();
+        if (status?.pid === pool.child.pid && !['starting', 'stopping', undefined].includes(status.state)) callback();
         else again();
       }).on('error', again);
     }).on('error', again);
