@@ -161,7 +161,7 @@ func (p *Pool) connect() {
 		p.t.Fatal(err)
 	}
 	p.Client = client
-	stream, err := client.Events(context.Background())
+	stream, err := client.Events(context.Background(), -1)
 	if err != nil {
 		p.t.Fatal(err)
 	}

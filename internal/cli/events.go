@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +13,7 @@ func (a *app) eventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "events [NAME]",
 		Short:             "Follow what happens to a pool",
-		Long:              "Print what happens to a pool, until it ends or you interrupt.",
+		Long:              "Print what happens to a pool, until it ends or you interrupt. When another\nmaster takes the place of the one that runs, the events go on with that one's.",
 		Args:              arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completePools,
 	}
@@ -27,33 +25,17 @@ func (a *app) eventsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := c.Events(ctx)
+		err = c.Watch(ctx, func(e control.Event, line []byte) error {
+			if output.json() {
+				return a.printRaw(line)
+			}
+			_, err := fmt.Fprintf(a.out, "%s  %s\n", e.Time.Local().Format("15:04:05.000"), eventLine(e))
+			return err
+		})
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		for {
-			e, line, err := s.Next()
-			switch {
-			case ctx.Err() != nil, errors.Is(err, io.EOF):
-				return nil
-			case errors.Is(err, io.ErrUnexpectedEOF):
-				return fmt.Errorf("the master of pool %s went away", c.Entry().Name)
-			case err != nil:
-				return err
-			}
-			if output.json() {
-				err = a.printRaw(line)
-			} else {
-				_, err = fmt.Fprintf(a.out, "%s  %s\n", e.Time.Local().Format("15:04:05.000"), eventLine(e))
-			}
-			if err != nil {
-				return err
-			}
-		}
+		return err
 	})
 	return cmd
 }

@@ -199,7 +199,9 @@ func (p *fakePool) Change(_ context.Context, n int) (control.Change, error) {
 	return control.Change{}, control.ErrNotFound
 }
 
-func (p *fakePool) Events(ctx context.Context) (<-chan control.Event, error) {
-	t, err := p.answer(ctx, "events", nil)
-	return t.Events, err
+func (p *fakePool) Events(ctx context.Context, _ int) (control.Ticket, error) {
+	if !p.answers["events"].Hold { // it ends with what it has to say
+		p.hold.Release()
+	}
+	return p.answer(ctx, "events", nil)
 }

@@ -123,9 +123,14 @@ func (c *Client) Job(ctx context.Context, r JobRequest) (*Stream, error) {
 	return c.open(ctx, http.MethodPost, "/job", r)
 }
 
-// Events follows what happens.
-func (c *Client) Events(ctx context.Context) (*Stream, error) {
-	return c.open(ctx, http.MethodGet, "/events", nil)
+// Events follows what happens, once, to the end of a master; Watch goes on with
+// the next. after is the number of the last event that is known, -1 for none.
+func (c *Client) Events(ctx context.Context, after int) (*Stream, error) {
+	path := "/events"
+	if after >= 0 {
+		path += "?after=" + strconv.Itoa(after)
+	}
+	return c.open(ctx, http.MethodGet, path, nil)
 }
 
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
@@ -149,7 +154,8 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*Stre
 		return nil, err
 	}
 	number, _ := strconv.Atoi(resp.Header.Get(changeHeader))
-	return &Stream{Change: number, ends: path == "/stop" || path == "/job", body: resp.Body, lines: bufio.NewReader(resp.Body)}, nil
+	last, _ := strconv.Atoi(resp.Header.Get(eventHeader))
+	return &Stream{Change: number, Last: last, ends: path == "/stop" || path == "/job", body: resp.Body, lines: bufio.NewReader(resp.Body)}, nil
 }
 
 // do sends a request and returns a success; every failure is an *Error.

@@ -43,7 +43,7 @@ func TestSlowCallsHaveNoLimit(t *testing.T) {
 	pool := &fakePool{events: func(context.Context) (<-chan Event, error) { return events, nil }}
 	s := startPool(t, pool, Access{}, defaultLimits)
 	s.finder.Patience = 50 * time.Millisecond
-	st, err := s.client(t).Events(context.Background())
+	st, err := s.client(t).Events(context.Background(), -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,9 @@ type Pool interface {
 	// Events follows the pool until ctx ends or the channel closes, which
 	// means that the master goes. A slow reader loses events and is told how
 	// many by one of kind "lost"; the sender never waits.
-	Events(ctx context.Context) (<-chan Event, error)
+	// Events follows the pool from now on, or from behind the event with a
+	// number; -1 is from now.
+	Events(ctx context.Context, after int) (Ticket, error)
 }
 
 // Ticket is a change that was accepted. Events closes after the event that
@@ -32,4 +34,5 @@ type Pool interface {
 type Ticket struct {
 	Change int
 	Events <-chan Event
+	Last   int // the number of the last event before those that are still to come
 }

@@ -16,6 +16,7 @@ import (
 // Stream is the answer to a slow call, one event a line.
 type Stream struct {
 	Change int  // the change that was asked for, 0 for Events
+	Last   int  // for Events: the number of the last one that had happened before
 	ends   bool // the change is the end of the pool
 	body   io.ReadCloser
 	lines  *bufio.Reader
@@ -100,7 +101,7 @@ const retry = 100 * time.Millisecond
 // resume asks a new master about a change, and follows on. It listens before it
 // asks, so that the verdict cannot fall in between.
 func (c *Client) resume(ctx context.Context, number int, each func(Event, []byte)) (verdict Change, ok, heard bool, err error) {
-	s, err := c.Events(ctx)
+	s, err := c.Events(ctx, -1)
 	if err != nil {
 		return Change{}, false, false, err
 	}

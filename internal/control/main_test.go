@@ -93,6 +93,8 @@ type fakePool struct {
 	job    func(ctx context.Context, r JobRequest) (Ticket, error)
 	change func(ctx context.Context, n int) (Change, error)
 	events func(ctx context.Context) (<-chan Event, error)
+	last   int   // the number of the last event before
+	after  []int // what was asked for
 }
 
 func (f *fakePool) Status(ctx context.Context) (Status, error) {
@@ -141,11 +143,13 @@ func (f *fakePool) Change(ctx context.Context, n int) (Change, error) {
 	return f.change(ctx, n)
 }
 
-func (f *fakePool) Events(ctx context.Context) (<-chan Event, error) {
+func (f *fakePool) Events(ctx context.Context, after int) (Ticket, error) {
 	if f.events == nil {
-		return nil, ErrNotFound
+		return Ticket{}, ErrNotFound
 	}
-	return f.events(ctx)
+	f.after = append(f.after, after)
+	events, err := f.events(ctx)
+	return Ticket{Events: events, Last: f.last}, err
 }
 
 // served is a pool with everything that serves it.

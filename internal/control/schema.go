@@ -112,8 +112,9 @@ type Change struct {
 
 // Event is something that happened to a pool.
 type Event struct {
+	Seq        int       `json:"seq,omitempty"` // its number, one more than that of the event before; 0 in the streams of changes
 	Time       time.Time `json:"time"`
-	Kind       string    `json:"kind"` // spawned, ready, available, exited, stopping, killed, change, progress, lost, …
+	Kind       string    `json:"kind"` // spawned, ready, available, exited, stopping, killed, change, progress, reopened, lost, …
 	Slot       int       `json:"slot,omitempty"`
 	PID        int       `json:"pid,omitempty"`
 	Generation int       `json:"generation,omitempty"`

@@ -29,6 +29,9 @@ type Server struct {
 // changeHeader carries the number of a change at once, before its events.
 const changeHeader = "Fugue-Change"
 
+// eventHeader carries the number of the last event before the stream.
+const eventHeader = "Fugue-Event"
+
 // Serve answers on s for pool, from goroutines of its own. version is the
 // master's. The Socket stays the caller's.
 func Serve(s *Socket, pool Pool, access Access, version string) (*Server, error) {
@@ -97,10 +100,15 @@ func (s *Server) routes() http.Handler {
 		c, err := s.pool.Change(r.Context(), n)
 		return c.whole(), err
 	}))
-	mux.HandleFunc("GET /events", s.stream(func(ctx context.Context, _ []byte) (Ticket, error) {
-		events, err := s.pool.Events(ctx)
-		return Ticket{Events: events}, err
-	}))
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		after, err := afterOf(r)
+		s.stream(func(ctx context.Context, _ []byte) (Ticket, error) {
+			if err != nil {
+				return Ticket{}, err
+			}
+			return s.pool.Events(ctx, after)
+		})(w, r)
+	})
 	mux.HandleFunc("POST /reload", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
 		var req ReloadRequest
 		if err := decode(body, &req); err != nil {
@@ -154,6 +162,19 @@ func (s *Server) routes() http.Handler {
 			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /upgrade /stop /job", r.Method, r.URL.Path)})
 	})
 	return s.guard(mux)
+}
+
+// afterOf is the number in /events?after=N; -1: none.
+func afterOf(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("after")
+	if text == "" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, Errorf(ExitUsage, "after is the number of an event, not %q", text)
+	}
+	return n, nil
 }
 
 // guard lets through what the guest may do, with a body of bounded size.
@@ -228,6 +249,9 @@ func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http
 		if ticket.Change != 0 {
 			w.Header().Set(changeHeader, strconv.Itoa(ticket.Change))
 		}
+		if ticket.Last != 0 {
+			w.Header().Set(eventHeader, strconv.Itoa(ticket.Last))
+		}
 		conn.Flush()
 		out := json.NewEncoder(w)
 		for {
@@ -237,7 +261,17 @@ func (s *Server) stream(call func(context.Context, []byte) (Ticket, error)) http
 					return
 				}
 			case <-s.hangUp:
-				return
+				// What was said already is heard.
+				for {
+					select {
+					case e, ok := <-ticket.Events:
+						if !ok || out.Encode(e.whole()) != nil {
+							return
+						}
+					default:
+						return
+					}
+				}
 			case <-r.Context().Done():
 				return
 			}

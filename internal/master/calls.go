@@ -140,13 +140,14 @@ func (m *Master) Change(ctx context.Context, number int) (control.Change, error)
 }
 
 // Events implements control.Pool.
-func (m *Master) Events(ctx context.Context) (<-chan control.Event, error) {
+func (m *Master) Events(ctx context.Context, after int) (control.Ticket, error) {
 	var f *follower
-	if err := m.ask(ctx, func(m *Master, _ time.Time) { f = m.events.follow() }); err != nil {
-		return nil, err
+	var last int
+	if err := m.ask(ctx, func(m *Master, _ time.Time) { f, last = m.events.follow(after), m.events.last }); err != nil {
+		return control.Ticket{}, err
 	}
 	context.AfterFunc(ctx, func() { m.report(unfollow{f}) })
-	return f.events, nil
+	return control.Ticket{Events: f.events, Last: last}, nil
 }
 
 // unfollow: a follower has gone.

@@ -15,11 +15,11 @@ import (
 // up nobody.
 func TestSlowFollower(t *testing.T) {
 	started(t, "workers = 10", func(h *harness) {
-		slow, err := h.m.Events(h.ctx)
+		slow, err := heed(h.ctx, h.m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fast, err := h.m.Events(h.ctx)
+		fast, err := heed(h.ctx, h.m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestFollowersComeAndGo(t *testing.T) {
 	started(t, "workers = 1", func(h *harness) {
 		for range 100 {
 			ctx, leave := context.WithCancel(context.Background())
-			events, err := h.m.Events(ctx)
+			events, err := heed(ctx, h.m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestFollowersComeAndGo(t *testing.T) {
 			}
 		}
 		h.sizes(map[string]int{"followers": 0})
-		events, err := h.m.Events(h.ctx)
+		events, err := heed(h.ctx, h.m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestFollowersComeAndGo(t *testing.T) {
 		if last.Change == nil || last.Change.Kind != kindStop || last.Change.State != control.ChangeDone {
 			t.Errorf("the last event: %+v", last)
 		}
-		if _, err := h.m.Events(h.ctx); err == nil {
+		if _, err := heed(h.ctx, h.m); err == nil {
 			t.Error("events of a pool that has ended")
 		}
 	})
@@ -94,7 +94,7 @@ func TestFollowersComeAndGo(t *testing.T) {
 // Each event of a worker says which; each has a time.
 func TestEventsSayWho(t *testing.T) {
 	started(t, "workers = 2", func(h *harness) {
-		events, err := h.m.Events(h.ctx)
+		events, err := heed(h.ctx, h.m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,6 +126,101 @@ func TestEventsSayWho(t *testing.T) {
 			if !kinds[kind] {
 				t.Errorf("no event %q", kind)
 			}
+		}
+	})
+}
+
+// heed follows what happens from now on.
+func heed(ctx context.Context, m *Master) (<-chan control.Event, error) {
+	t, err := m.Events(ctx, -1)
+	return t.Events, err
+}
+
+// missed are the events behind a number, as far as they are there at once.
+func (h *harness) missed(after int) (list []control.Event) {
+	h.Helper()
+	ctx, leave := context.WithCancel(h.ctx)
+	defer leave()
+	t, err := h.m.Events(ctx, after)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for len(t.Events) > 0 {
+		list = append(list, <-t.Events)
+	}
+	return list
+}
+
+// inOrder fails unless each event has the number behind that of the one before.
+func (h *harness) inOrder(events []control.Event, first int) {
+	h.Helper()
+	for i, e := range events {
+		if e.Seq != first+i {
+			h.Errorf("event %d of %d has number %d, want %d: %+v", i, len(events), e.Seq, first+i, e)
+			return
+		}
+	}
+}
+
+// Who was cut off asks for what came behind a number, and misses nothing that
+// is kept; of what is not, there is a word.
+func TestEventsAfter(t *testing.T) {
+	started(t, "workers = 2", func(h *harness) {
+		all := h.missed(0)
+		if len(all) < 5 {
+			t.Fatalf("only %d events of a start", len(all))
+		}
+		h.inOrder(all, 1)
+		last := len(all)
+		h.inOrder(h.missed(last-2), last-1)
+		if more := h.missed(last); len(more) != 0 {
+			t.Errorf("nothing happened, and there is %+v", more)
+		}
+		if more := h.missed(last + 9); len(more) != last+1 || more[0].Kind != "lost" || more[0].Seq != 0 {
+			t.Errorf("behind a number of another life: %+v", more)
+		}
+		for range keptEvents {
+			h.die(h.worker(1), proc.Exit{})
+			h.pass(2 * time.Second)
+		}
+		now := h.missed(last)
+		if want := fmt.Sprintf("%d events were lost: ask again sooner", now[0].Seq-last); now[0].Kind != "lost" || now[0].Text != want || len(now) != keptEvents+1 {
+			t.Errorf("%d events, the first %+v, want %q", len(now), now[0], want)
+		}
+		h.inOrder(now, now[0].Seq)
+	})
+}
+
+// Numbers go on over a handover, and what happened on the other side of it can
+// still be asked for. After a death they go on too, higher than any that the
+// dead one can have given out, and it is said that something may be missing.
+func TestEventsOverMasters(t *testing.T) {
+	started(t, "workers = 2\norphans = \"keep\"", func(h *harness) {
+		before := h.missed(0)
+		h.expect(h.upgrade(), "ok", 0)
+		h.pass(time.Second)
+		all := h.missed(0)
+		h.inOrder(all, 1)
+		if len(all) <= len(before) {
+			t.Errorf("%d events, and after a handover %d", len(before), len(all))
+		}
+		for i, e := range before {
+			if all[i].Kind != e.Kind || all[i].PID != e.PID {
+				t.Errorf("event %d was %+v and is %+v", i+1, e, all[i])
+			}
+		}
+		h.kill9()
+		h.succeed(false)
+		h.pass(time.Second)
+		h.die(h.worker(1), proc.Exit{})
+		h.pass(2 * time.Second)
+		now := h.missed(len(all))
+		if len(now) < 2 || now[0].Kind != "lost" || now[0].Text != "the master before this one died: what happened between is not known" || now[0].Seq < eventGap {
+			t.Fatalf("after a death: %+v", now)
+		}
+		h.inOrder(now, now[0].Seq)
+		if more := h.missed(now[len(now)-1].Seq); len(more) != 0 {
+			t.Errorf("asked again: %+v", more)
 		}
 	})
 }

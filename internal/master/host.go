@@ -22,6 +22,7 @@ import (
 	"fugue/internal/ready"
 	"fugue/internal/release"
 	"fugue/internal/systemd"
+	"fugue/pool"
 )
 
 // host is the real World: this machine.
@@ -120,6 +121,19 @@ func (h *host) Unstore(name string) {
 	if err := h.systemd.RemoveFD(name); err != nil {
 		h.settings.Log.Warnf("remove %s from systemd's fd store: %v", name, err)
 	}
+}
+
+// Reopen implements World.
+func (h *host) Reopen(holders map[pool.ID]Holder) Reopened {
+	var r Reopened
+	r.Files, r.Err = h.files.Reopen()
+	r.Catch = map[pool.ID]bool{}
+	for id, holder := range holders {
+		if catches, err := proc.Catches(holder.PID, holder.Signal); err == nil { // else it has ended
+			r.Catch[id] = catches
+		}
+	}
+	return r
 }
 
 // Complaints implements World.

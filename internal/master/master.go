@@ -76,14 +76,18 @@ type Master struct {
 	stuck      string // why going back failed; until a rollout succeeds
 	scaleBase  int    // failures there had been when the scale under way began
 
-	changes   changes
-	preparing *preparation       // the job that reads the file, binds and checks
-	handing   *handing           // the handover under way; nil: none
-	rehearsal context.CancelFunc // of the job that lets another program read the state; nil: none runs
-	departing bool               // Depart is under way
-	tailing   int                // jobs that look for a worker's last lines
-	ending    *ending            // nil: not stopping
-	exit      error              // what Run returns
+	changes    changes
+	preparing  *preparation       // the job that reads the file, binds and checks
+	handing    *handing           // the handover under way; nil: none
+	rehearsal  context.CancelFunc // of the job that lets another program read the state; nil: none runs
+	departing  bool               // Depart is under way
+	reopening  bool               // the job that opens log files again runs
+	reopenDone *reopened          // and what it has found, still to be told
+	// reopenAsked: they are to be opened, here or by the next image.
+	reopenAsked bool
+	tailing     int     // jobs that look for a worker's last lines
+	ending      *ending // nil: not stopping
+	exit        error   // what Run returns
 
 	scribe       *scribe    // nil: nothing is written down
 	unsaved      string     // why the state could not be written

@@ -17,7 +17,7 @@ import (
 // have proved themselves, and whoever asked follows it to its verdict.
 func TestReload(t *testing.T) {
 	started(t, "workers = 3", func(h *harness) {
-		events, err := h.m.Events(h.ctx)
+		events, err := heed(h.ctx, h.m)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -206,6 +206,7 @@ func (s *scribe) master(m *Master, table pool.Snapshot) savedMaster {
 		Leaving: m.leaving() || m.afterRestart != nil, Ended: m.isEnded(),
 		MaxDraining: table.MaxDraining, LastID: table.LastID,
 		LastChange: m.changes.last, Dropped: m.dropped,
+		Reopen: m.reopenAsked || m.reopening, Events: m.events.ceiling(),
 	}
 	for _, row := range table.Generations {
 		g := m.generations[row.Generation]

@@ -42,6 +42,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 	m.bringOut()
 	m.save()
 	m.act()
+	m.reopen()
 	m.answer()
 	m.publish(now)
 	if m.handOver(now) {
@@ -259,7 +260,9 @@ func (m *Master) scale(now time.Time, n int) *change {
 	c := m.changes.open(kindScale, now)
 	m.changes.scaling = c
 	m.scaleBase = m.pool.Failures(m.current).Total()
-	m.log.Infof("scale %d: %d to %s", c.Number, m.wanted, count(n, "worker"))
+	text := fmt.Sprintf("%d to %s", m.wanted, count(n, "worker"))
+	m.log.Infof("scale %d: %s", c.Number, text)
+	m.events.publish(control.Event{Time: now, Kind: "scaling", Text: text})
 	m.wanted, m.paused = n, false
 	if m.rollout != nil {
 		m.rollout.SetWant(n)

@@ -41,7 +41,7 @@ func (m *Master) signalled(now time.Time, f proc.Signal) {
 		m.upgrade(now)
 		m.reload(now, false, false)
 	case syscall.SIGUSR1:
-		m.log.Info("USR1: there are no log files to open again")
+		m.reopenAsked = true
 	case syscall.SIGTTIN:
 		if f.FromUser {
 			m.scale(now, m.wanted+1)

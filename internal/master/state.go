@@ -115,6 +115,12 @@ type savedMaster struct {
 	Cancels    []int            `json:"cancels,omitempty"`
 
 	Dropped int `json:"dropped,omitempty"`
+
+	// Reopen: the log files are to be opened again.
+	Reopen bool `json:"reopen,omitempty"`
+	// Events: no event has a higher number. Those of a master that died are
+	// not known, nor how many there were; its successor goes on from here.
+	Events int `json:"events,omitempty"`
 }
 
 // savedTarget is the part of a generation that changes.
@@ -222,6 +228,7 @@ type savedExec struct {
 	Held    []activation.Listener `json:"held"`
 	Unit    string                `json:"unit,omitempty"`
 	Journal bool                  `json:"journal,omitempty"`
+	Events  *savedEvents          `json:"events,omitempty"`
 }
 
 // errForeign is the error of a state that is not for this program or pool.

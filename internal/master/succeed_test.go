@@ -164,7 +164,7 @@ func (h *harness) attend(a *asked, r *reign, events <-chan control.Event) {
 			a.lost = true
 			return
 		}
-		again, err := r.m.Events(h.ctx)
+		again, err := heed(h.ctx, r.m)
 		if err != nil {
 			continue // it is gone as well
 		}

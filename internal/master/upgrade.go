@@ -121,7 +121,7 @@ func (m *Master) handOver(now time.Time) (again bool) {
 // has not been collected, no job whose end would be lost, nothing of a
 // predecessor that may have had its signal.
 func (m *Master) quiet() bool {
-	if len(m.spawns) > 0 || len(m.held) > 0 || len(m.signals) > 0 || m.preparing != nil || m.tailing > 0 || m.rollout != nil {
+	if len(m.spawns) > 0 || len(m.held) > 0 || len(m.signals) > 0 || m.preparing != nil || m.tailing > 0 || m.rollout != nil || m.reopening {
 		return false
 	}
 	for id, w := range m.workers {
@@ -149,7 +149,7 @@ func (m *Master) goOver(now time.Time, h *handing) {
 	}
 	exec, err := m.world.Pass(processes, m.sockets)
 	if err == nil {
-		m.exec = exec
+		m.exec, exec.Events = exec, m.events.save()
 		if m.save(); m.unsaved == "" {
 			err = m.world.Exec()
 		} else {

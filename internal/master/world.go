@@ -45,6 +45,9 @@ type World interface {
 	// Configure applies what of the configuration concerns the master
 	// itself: who may talk to it.
 	Configure(c *config.Config)
+	// Reopen opens the log files again that this process writes to. Beside
+	// the loop.
+	Reopen(holders map[pool.ID]Holder) Reopened
 	// Complaints are what the outside could not do as it should, for status.
 	Complaints() []string
 	// Orphaned reports whether the workers of a configuration end with their

@@ -18,6 +18,7 @@ import (
 	"fugue/internal/release"
 	"fugue/internal/systemd"
 	"fugue/internal/unread"
+	"fugue/pool"
 )
 
 // manner is how the workers of a release behave.
@@ -92,6 +93,9 @@ type world struct {
 	sleeps     chan time.Duration    // taken by the loop, which stands still for so long
 	deferSync  chan struct{}         // closed: the inboxes have been read; nil: they are at once
 	prepared   int
+	reopened   int
+	reopenErr  error
+	uncaught   map[int]bool // by PID: do not catch the signal that asks them to open log files
 }
 
 // telling is one message to systemd.
@@ -278,6 +282,18 @@ func (w *world) Unstore(name string) {
 }
 
 func (w *world) Configure(*config.Config) {}
+
+func (w *world) Reopen(holders map[pool.ID]Holder) Reopened {
+	r := Reopened{Files: []string{"/var/log/web.log"}, Catch: map[pool.ID]bool{}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reopened++
+	r.Err = w.reopenErr
+	for id, h := range holders {
+		r.Catch[id] = !w.uncaught[h.PID]
+	}
+	return r
+}
 
 func (w *world) Complaints() []string { return nil }
 
@@ -475,6 +491,9 @@ func (p *process) Memo() Memo { return Memo{Start: uint64(p.pid)} }
 func (p *process) Proceed() { close(p.proceeds) }
 
 func (p *process) Signal(sig syscall.Signal) error {
+	if sig == syscall.SIGUSR1 { // opens its log files again
+		return nil
+	}
 	p.world.promisesOfSignal(p)
 	p.signals <- sig
 	return nil
