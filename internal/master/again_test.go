@@ -34,6 +34,7 @@ func (h *harness) sameAgainNow() {
 	if s.Master.Ended || s.Master.Leaving || h.m.handing != nil {
 		return // a successor goes on from there in a way of its own
 	}
+	s.Exec = &savedExec{Events: h.m.events.save()}
 	m := New(h.m.opts, h.world)
 	m.log = quiet()
 	close(m.ended) // it hears nothing

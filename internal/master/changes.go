@@ -1,6 +1,7 @@
 package master
 
 import (
+	"slices"
 	"time"
 
 	"fugue/internal/control"
@@ -55,10 +56,20 @@ func (c *changes) open(kind string, now time.Time) *change {
 	c.last++
 	ch := &change{Change: control.Change{Number: c.last, Kind: kind, State: control.ChangeRunning, Started: now}}
 	c.list = append(c.list, ch)
-	if len(c.list) > keptChanges {
-		c.list = c.list[1:]
-	}
+	c.trim()
 	return ch
+}
+
+// trim forgets the oldest, but for the last of each kind: whoever asked for an
+// upgrade asks the next image for the verdict, and scales by signals may come by
+// the dozen meanwhile.
+func (c *changes) trim() {
+	for len(c.list) > keptChanges {
+		oldest := slices.IndexFunc(c.list, func(old *change) bool {
+			return slices.ContainsFunc(c.list, func(x *change) bool { return x.Kind == old.Kind && x.Number > old.Number })
+		})
+		c.list = slices.Delete(c.list, max(0, oldest), max(0, oldest)+1)
+	}
 }
 
 func (c *changes) find(number int) *change {

@@ -40,7 +40,7 @@ func (h *hub) ceiling() int {
 	return (h.last/eventGap + 2) * eventGap
 }
 
-func (h *hub) save() *savedEvents { return &savedEvents{h.last, h.first, h.recent} }
+func (h *hub) save() *savedEvents { return &savedEvents{h.last, h.first, slices.Clone(h.recent)} }
 
 func (h *hub) restore(s savedEvents) { h.last, h.first, h.recent = s.Last, s.First, s.Recent }
 

@@ -38,7 +38,7 @@ func (w *world) promisesOfAnswer(c *control.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.written()
-	if s == nil || s.Master.LastChange-c.Number >= keptChanges {
+	if s == nil || s.Master.LastChange-c.Number >= keptChanges-8 { // some places are kept for the last of other kinds
 		return
 	}
 	if !slices.ContainsFunc(s.Master.Changes, func(x control.Change) bool {

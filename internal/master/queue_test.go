@@ -261,7 +261,7 @@ func TestChangesByNumber(t *testing.T) {
 				t.Errorf("change %d: %+v, %v", a.number, c, err)
 			}
 		}
-		for _, n := range []int{0, 1, cancels[0].number, 99} {
+		for _, n := range []int{0, cancels[0].number, 99} { // the start is the last of its kind
 			if _, err := h.m.Change(h.ctx, n); !errors.Is(err, control.ErrNotFound) {
 				t.Errorf("change %d: %v, want not found", n, err)
 			}

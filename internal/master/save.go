@@ -271,9 +271,7 @@ func (c *changes) restore(in savedMaster) {
 		c.list = append(c.list, ch)
 		c.last = max(c.last, ch.Number)
 	}
-	if n := len(c.list); n > keptChanges {
-		c.list = c.list[n-keptChanges:]
-	}
+	c.trim()
 	c.running, c.waiting, c.scaling = byNumber[in.Running], byNumber[in.Waiting], byNumber[in.Scaling]
 	c.upgrade = byNumber[in.Upgrading]
 	for _, n := range in.Cancels {
