@@ -178,6 +178,10 @@ func (p *fakePool) Upgrade(ctx context.Context) (control.Ticket, error) {
 	return p.answer(ctx, "upgrade", nil)
 }
 
+func (p *fakePool) Recycle(ctx context.Context, r control.RecycleRequest) (control.Ticket, error) {
+	return p.Scale(ctx, control.ScaleRequest{N: len(r.Slots), Relative: true})
+}
+
 func (p *fakePool) Scale(ctx context.Context, r control.ScaleRequest) (control.Ticket, error) {
 	return p.answer(ctx, "scale", r)
 }

@@ -97,6 +97,11 @@ func (c *Client) Reload(ctx context.Context, r ReloadRequest) (*Stream, error) {
 	return c.open(ctx, http.MethodPost, "/reload", r)
 }
 
+// Recycle asks for fresh workers.
+func (c *Client) Recycle(ctx context.Context, r RecycleRequest) (*Stream, error) {
+	return c.open(ctx, http.MethodPost, "/recycle", r)
+}
+
 // Scale asks for another number of workers.
 func (c *Client) Scale(ctx context.Context, r ScaleRequest) (*Stream, error) {
 	return c.open(ctx, http.MethodPost, "/scale", r)

@@ -13,6 +13,7 @@ type Pool interface {
 	Reload(ctx context.Context, r ReloadRequest) (Ticket, error)
 	Cancel(ctx context.Context) (Ticket, error)
 	Scale(ctx context.Context, r ScaleRequest) (Ticket, error)
+	Recycle(ctx context.Context, r RecycleRequest) (Ticket, error)
 	Upgrade(ctx context.Context) (Ticket, error)
 	Stop(ctx context.Context) (Ticket, error)
 	// Job ends the master as it fits what systemd is doing to its unit, for

@@ -111,6 +111,10 @@ func (f *fakePool) Reload(ctx context.Context, r ReloadRequest) (Ticket, error) 
 	return f.reload(ctx, r)
 }
 
+func (f *fakePool) Recycle(ctx context.Context, r RecycleRequest) (Ticket, error) {
+	return f.Scale(ctx, ScaleRequest{N: len(r.Slots), Relative: true})
+}
+
 func (f *fakePool) Scale(ctx context.Context, r ScaleRequest) (Ticket, error) {
 	if f.scale == nil {
 		return Ticket{}, ErrNotFound

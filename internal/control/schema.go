@@ -95,7 +95,7 @@ type Listener struct {
 // Change is something asked of the pool, with its verdict once it is done.
 type Change struct {
 	Number  int    `json:"number"`
-	Kind    string `json:"kind"`    // start, reload, scale, stop, cancel
+	Kind    string `json:"kind"`    // start, reload, scale, recycle, upgrade, stop, cancel
 	State   string `json:"state"`   // waiting, running, done
 	Outcome string `json:"outcome"` // "" until done
 	Exit    int    `json:"exit"`    // the exit code for whoever asked
@@ -144,6 +144,11 @@ type ReloadRequest struct {
 type ScaleRequest struct {
 	N        int  `json:"n"`
 	Relative bool `json:"relative"` // N is added to the wanted number
+}
+
+// RecycleRequest is the body of POST /recycle.
+type RecycleRequest struct {
+	Slots []int `json:"slots"` // of the workers to be replaced; none: all
 }
 
 // JobRequest is the body of POST /job.

@@ -129,6 +129,13 @@ func (s *Server) routes() http.Handler {
 		}
 		return s.pool.Scale(ctx, ScaleRequest{N: *req.N, Relative: req.Relative})
 	}))
+	mux.HandleFunc("POST /recycle", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
+		var req RecycleRequest
+		if err := decode(body, &req); err != nil {
+			return Ticket{}, err
+		}
+		return s.pool.Recycle(ctx, req)
+	}))
 	mux.HandleFunc("POST /cancel", s.stream(func(ctx context.Context, body []byte) (Ticket, error) {
 		if err := decode(body, &struct{}{}); err != nil {
 			return Ticket{}, err
@@ -159,7 +166,7 @@ func (s *Server) routes() http.Handler {
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusNotFound, ErrorReply{Exit: ExitUsage,
-			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /upgrade /stop /job", r.Method, r.URL.Path)})
+			Error: fmt.Sprintf("no such call: %.20s %.100q; there are GET /status /version /events /changes/N and POST /reload /cancel /scale /recycle /upgrade /stop /job", r.Method, r.URL.Path)})
 	})
 	return s.guard(mux)
 }

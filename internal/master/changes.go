@@ -18,6 +18,7 @@ const (
 	kindStop   = "stop"
 
 	kindUpgrade = "upgrade"
+	kindRecycle = "recycle"
 )
 
 // change is one thing asked of the pool, and those who wait for its end.
@@ -36,6 +37,7 @@ type changes struct {
 	upgrade *change // the one handover that comes next, shared by its callers
 	waiting *change // the one reload that comes after it, shared by its callers
 	scaling *change
+	recycle *change
 	cancels []*change // callers of cancel, until the reload has gone back
 }
 
@@ -73,7 +75,7 @@ func (c *changes) trim() {
 }
 
 func (c *changes) find(number int) *change {
-	for _, ch := range append([]*change{c.running, c.upgrade, c.waiting, c.scaling}, append(c.cancels, c.list...)...) {
+	for _, ch := range append([]*change{c.running, c.upgrade, c.waiting, c.scaling, c.recycle}, append(c.cancels, c.list...)...) {
 		if ch != nil && ch.Number == number {
 			return ch
 		}
@@ -180,5 +182,8 @@ func (c *change) forget(all *changes) {
 	}
 	if all.scaling == c {
 		all.scaling = nil
+	}
+	if all.recycle == c {
+		all.recycle = nil
 	}
 }

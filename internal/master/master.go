@@ -77,6 +77,7 @@ type Master struct {
 	scaleBase  int    // failures there had been when the scale under way began
 
 	changes    changes
+	recycling  recycling
 	preparing  *preparation       // the job that reads the file, binds and checks
 	handing    *handing           // the handover under way; nil: none
 	rehearsal  context.CancelFunc // of the job that lets another program read the state; nil: none runs

@@ -132,7 +132,7 @@ func (d *dice) something() {
 		return
 	default:
 	}
-	switch d.IntN(19) {
+	switch d.IntN(21) {
 	case 0, 1, 2:
 		d.deployed++
 		how := good
@@ -167,7 +167,7 @@ func (d *dice) something() {
 	case 9:
 		if all := h.alive(0); len(all) > 0 {
 			p := all[d.IntN(len(all))]
-			p.say(p.pid, pickOne(d, "STOPPING=1", "STATUS=x\ny", "EXTEND_TIMEOUT_USEC=5000000", "READY=1"))
+			p.say(p.pid, pickOne(d, "STOPPING=1", "STATUS=x\ny", "WATCHDOG=trigger", "WATCHDOG=1", "WATCHDOG_USEC=3000000", "EXTEND_TIMEOUT_USEC=5000000", "READY=1"))
 		}
 	case 10: // deployed in place: what served comes up no more, or does again
 		how := d.manner()
@@ -196,6 +196,8 @@ func (d *dice) something() {
 		d.ask(func(m *Master) (control.Ticket, error) { return m.Upgrade(h.ctx) })
 	case 16:
 		h.sameAgain()
+	case 17:
+		d.ask(func(m *Master) (control.Ticket, error) { return m.Recycle(h.ctx, control.RecycleRequest{}) })
 	default:
 		h.pass(d.span())
 	}
@@ -249,7 +251,7 @@ func (d *dice) heal() {
 	h.state(control.StateRunning)
 	h.serve(s.Generation, n)
 	h.sizes(map[string]int{"generations": 1, "workers": n, "pool": 1, "leftovers": 0})
-	if c := h.m.changes; c.running != nil || c.upgrade != nil || c.waiting != nil || c.scaling != nil || c.cancels != nil {
+	if c := h.m.changes; c.running != nil || c.upgrade != nil || c.waiting != nil || c.scaling != nil || c.recycle != nil || c.cancels != nil {
 		h.Errorf("changes under way: %+v", c)
 	}
 }

@@ -44,6 +44,7 @@ func (m *Master) restore(now time.Time, in Inheritance) {
 		*m.slot(slot.Slot) = slotPast{slot.Restarts, slot.LastExit}
 	}
 	m.changes.restore(h)
+	m.recycling = recycling{h.RecycleIDs, h.RecycleBase}
 	for _, w := range s.Workers {
 		m.readopt(now, w, !in.Handover)
 	}

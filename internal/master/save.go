@@ -221,6 +221,7 @@ func (s *scribe) master(m *Master, table pool.Snapshot) savedMaster {
 	if m.rollout != nil {
 		out.Rollout = saveRollout(m.rollout.Snapshot(), s.dial)
 	}
+	out.RecycleIDs, out.RecycleBase = m.recycling.ids, m.recycling.base
 	return m.changes.save(out)
 }
 
@@ -233,7 +234,7 @@ func (c *changes) save(out savedMaster) savedMaster {
 		return ch.Number
 	}
 	out.Running, out.Waiting, out.Scaling = number(c.running), number(c.waiting), number(c.scaling)
-	out.Upgrading = number(c.upgrade)
+	out.Upgrading, out.Recycling = number(c.upgrade), number(c.recycle)
 	for _, ch := range c.cancels {
 		out.Cancels = append(out.Cancels, ch.Number)
 	}
@@ -242,7 +243,7 @@ func (c *changes) save(out savedMaster) savedMaster {
 
 // all are the changes to be remembered: the last few, and those under way.
 func (c *changes) all() []*change {
-	all := append(slices.Clone(c.list), append(slices.Clone(c.cancels), c.running, c.upgrade, c.waiting, c.scaling)...)
+	all := append(slices.Clone(c.list), append(slices.Clone(c.cancels), c.running, c.upgrade, c.waiting, c.scaling, c.recycle)...)
 	all = slices.DeleteFunc(all, func(ch *change) bool { return ch == nil })
 	slices.SortStableFunc(all, func(a, b *change) int { return cmp.Compare(a.Number, b.Number) })
 	return slices.CompactFunc(all, func(a, b *change) bool { return a.Number == b.Number })
@@ -273,7 +274,7 @@ func (c *changes) restore(in savedMaster) {
 	}
 	c.trim()
 	c.running, c.waiting, c.scaling = byNumber[in.Running], byNumber[in.Waiting], byNumber[in.Scaling]
-	c.upgrade = byNumber[in.Upgrading]
+	c.upgrade, c.recycle = byNumber[in.Upgrading], byNumber[in.Recycling]
 	for _, n := range in.Cancels {
 		if ch := byNumber[n]; ch != nil && ch.State != control.ChangeDone {
 			c.cancels = append(c.cancels, ch)

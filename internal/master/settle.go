@@ -118,6 +118,7 @@ func (m *Master) steer(now time.Time) {
 		m.steerStart(now)
 	}
 	m.endScale(now)
+	m.endRecycle(now)
 }
 
 // aim is the number of workers that there should be.

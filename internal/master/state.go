@@ -114,6 +114,10 @@ type savedMaster struct {
 	Upgrading  int              `json:"upgrading,omitempty"` // waits; one that runs is in Running
 	Cancels    []int            `json:"cancels,omitempty"`
 
+	Recycling   int       `json:"recycling,omitempty"` // the change
+	RecycleIDs  []pool.ID `json:"recycle_ids,omitempty"`
+	RecycleBase int       `json:"recycle_base,omitempty"`
+
 	Dropped int `json:"dropped,omitempty"`
 
 	// Reopen: the log files are to be opened again.

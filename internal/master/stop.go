@@ -104,6 +104,9 @@ func (m *Master) abandonChanges(now time.Time, message string) {
 		}
 	}
 	m.changes.cancels = nil
+	if m.changes.recycle != nil {
+		m.concludeRecycle(now, control.OutcomeCancelled, control.ExitUndone, message, nil)
+	}
 	if m.rollout != nil {
 		m.keepBoth(m.generations[m.rollout.To()])
 		m.rollout = nil
