@@ -15,23 +15,27 @@ func TestApps(t *testing.T) {
 	web := []string{"--listen", "http=127.0.0.1:0"}
 	for _, app := range []struct {
 		dir   string
+		needs string
 		build []string // before it
 		flags []string
 		ask   func(p *pool) string
 	}{
 		{dir: "go/http", build: []string{"go", "build", "-o", "{dir}/server", "fugue/examples/go/http"}, flags: web, ask: (*pool).get},
 		{dir: "go/activation", build: []string{"go", "build", "-o", "{dir}/server", "fugue/examples/go/activation"}, flags: web, ask: (*pool).get},
-		{dir: "python/wsgi", flags: web, ask: (*pool).get},
-		{dir: "python/asgi", flags: web, ask: (*pool).get},
-		{dir: "python/asyncio", flags: web, ask: (*pool).get},
-		{dir: "ruby", flags: web, ask: (*pool).get},
-		{dir: "perl", flags: web, ask: (*pool).get},
-		{dir: "php", flags: []string{"--listen", "php=127.0.0.1:0"}, ask: (*pool).fastCGI},
-		{dir: "c", build: []string{"cc", "-Wall", "-Wextra", "-Werror", "-o", "{dir}/server", "{dir}/server.c", "-lsystemd"}, flags: web, ask: (*pool).get},
-		{dir: "shell", ask: func(p *pool) string { return p.await("hello from worker") }},
+		{dir: "python/wsgi", needs: "gunicorn", flags: web, ask: (*pool).get},
+		{dir: "python/asgi", needs: "uvicorn", flags: web, ask: (*pool).get},
+		{dir: "python/asyncio", needs: "python3", flags: web, ask: (*pool).get},
+		{dir: "ruby", needs: "puma", flags: web, ask: (*pool).get},
+		{dir: "perl", needs: "starman", flags: web, ask: (*pool).get},
+		{dir: "php", needs: "php-fpm8.2", flags: []string{"--listen", "php=127.0.0.1:0"}, ask: (*pool).fastCGI},
+		{dir: "c", needs: "cc", build: []string{"cc", "-Wall", "-Wextra", "-Werror", "-o", "{dir}/server", "{dir}/server.c", "-lsystemd"}, flags: web, ask: (*pool).get},
+		{dir: "shell", needs: "systemd-notify", ask: func(p *pool) string { return p.await("hello from worker") }},
 	} {
 		t.Run(app.dir, func(t *testing.T) {
 			t.Parallel()
+			if app.needs != "" {
+				need(t, app.needs)
+			}
 			p := &pool{t: t, dir: tempDir(t), name: "web"}
 			dir := p.copy(app.dir)
 			if app.build != nil {

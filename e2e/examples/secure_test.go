@@ -39,6 +39,7 @@ func TestKeptAliveClientsOfNodeOverTLS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			need(t, "node")
 			p := &pool{t: t, dir: tempDir(t), name: "secure-0"}
 			certificate(t, filepath.Join(p.dir, "key.pem"))
 			script := filepath.Join(p.dir, "secure.js")
