@@ -3,6 +3,7 @@ package servers_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -134,8 +135,25 @@ func all(t *testing.T) []server {
 			name: "lighttpd", takes: "LISTEN_FDS", rate: 40, signal: syscall.SIGINT, stop: `signal = "INT"`, deferred: true,
 			command: []string{"/usr/sbin/lighttpd", "-D", "-f", "lighttpd.conf"},
 		},
-		loop, golang(t),
+		loop, java(t), golang(t),
 	}
+}
+
+// java is compiled here: what Debian has for that without a whole JDK is ecj.
+func java(t *testing.T) server {
+	t.Helper()
+	classes := t.TempDir()
+	s := server{
+		name: "Java, `inheritedChannel`", preset: "java", takes: "standard input", rate: 40, lossless: true, needs: []string{"/usr/bin/ecj"},
+		// A machine with other things to do is no place for its optimisers.
+		command: []string{"/usr/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx64m", "-cp", classes, "Channel"},
+	}
+	if _, err := os.Stat(s.needs[0]); err == nil {
+		if text, err := exec.Command(s.needs[0], "-17", "-proc:none", "-d", classes, "testdata/Channel.java").CombinedOutput(); err != nil {
+			t.Fatalf("ecj: %v\n%s", err, text)
+		}
+	}
+	return s
 }
 
 func phpFPM() string {
