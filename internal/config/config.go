@@ -36,6 +36,7 @@ type Config struct {
 	Environment         []Variable
 	EnvironmentFiles    []EnvironmentFile
 	Orphans             Orphans
+	WhenEmpty           WhenEmpty
 	Stdin               Stdin
 	TmpDirectory        string     // absolute, or TmpRuntime; empty: workers have none of their own
 	Listeners           []Listener // in the order of their file descriptors
@@ -135,6 +136,15 @@ const (
 	StdinDefault Stdin = ""     // null, unless the preset knows better
 	StdinNull    Stdin = "null" // /dev/null
 	StdinSocket  Stdin = "socket"
+)
+
+// WhenEmpty is what becomes of a pool none of whose workers is left.
+type WhenEmpty string
+
+// The values of when_empty. A state of an older program has none: hold.
+const (
+	EmptyHold WhenEmpty = "hold" // connections wait until a worker has come up
+	EmptyExit WhenEmpty = "exit" // the master ends
 )
 
 // When is what makes a worker ready.
@@ -258,7 +268,8 @@ type Setting struct {
 
 func defaults() *Config {
 	return &Config{
-		Workers: 1,
+		Workers:   1,
+		WhenEmpty: EmptyHold,
 		Reload: Reload{
 			MaxSurge: Amount{Value: 1},
 			Canary:   1,

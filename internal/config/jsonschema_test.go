@@ -71,7 +71,7 @@ func TestJSONSchemaIsTheParsers(t *testing.T) {
 		{`"5"`, "5"}, {`"word"`, "word"}, {`"64M"`, "64M"}, {`"90s"`, "90s"}, {`"25%"`, "25%"}, {`"0660"`, "0660"},
 		{`"infinity"`, "infinity"}, {`"auto"`, "auto"}, {`"TERM"`, "TERM"}, {`"keep"`, "keep"}, {`"notify"`, "notify"}, {`"ipv6-only"`, "ipv6-only"}, {`"puma"`, "puma"},
 		{`"/var/log/x"`, "/var/log/x"}, {`"json"`, "json"}, {`"error"`, "error"}, {`"none"`, "none"}, {`"stderr"`, "stderr"}, {`"socket"`, "socket"},
-		{`"off"`, "off"}, {`"root"`, "root"},
+		{`"off"`, "off"}, {`"root"`, "root"}, {`"hold"`, "hold"},
 		{`[]`, []any{}}, {`["word"]`, []any{"word"}}, {`[5]`, []any{5.0}}, {`{}`, map[string]any{}},
 		{`{ A = "b" }`, map[string]any{"A": "b"}}, {`{ A = 5 }`, map[string]any{"A": 5.0}}, {`{ A = [] }`, map[string]any{"A": []any{}}},
 	}

@@ -24,6 +24,7 @@ supplementary_groups = ["ssl-cert", "video"]
 environment = { RAILS_ENV = "production", "PORT" = "{port:http}" }
 environment_files = ["/etc/web/env", "-/etc/web/local", "near"]
 orphans = "stop"
+when_empty = "exit"
 stdin = "socket"
 tmp_directory = "tmp"
 
@@ -174,6 +175,7 @@ func TestEveryKey(t *testing.T) {
 		Environment:         []Variable{{"RAILS_ENV", Template{text: "production"}}, {"PORT", Template{text: "{port:http}"}}},
 		EnvironmentFiles:    []EnvironmentFile{{"/etc/web/env", false}, {"/etc/web/local", true}, {"/etc/fugue/near", false}},
 		Orphans:             OrphansStop,
+		WhenEmpty:           EmptyExit,
 		Stdin:               StdinSocket,
 		TmpDirectory:        "/etc/fugue/tmp",
 		Listeners: []Listener{
@@ -246,7 +248,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Name: "web", Path: "/etc/fugue/web.toml", Command: templates("x"), Directory: "/srv/dir", Workers: 1,
+		Name: "web", Path: "/etc/fugue/web.toml", Command: templates("x"), Directory: "/srv/dir", Workers: 1, WhenEmpty: EmptyHold,
 		Reload:   Reload{MaxSurge: Amount{Value: 1}, Canary: 1, Timeout: 5 * time.Minute},
 		Ready:    Ready{When: WhenAuto, Timeout: 90 * time.Second},
 		Stop:     Stop{Signal: 15, Timeout: 30 * time.Second},

@@ -91,6 +91,7 @@ func (d *decoder) schema() schema {
 		"environment":          d.environment(),
 		"environment_files":    d.environmentFiles(),
 		"orphans":              d.oneOf((*string)(&c.Orphans), string(OrphansKeep), string(OrphansStop)),
+		"when_empty":           d.oneOf((*string)(&c.WhenEmpty), string(EmptyHold), string(EmptyExit)),
 		"stdin":                d.oneOf((*string)(&c.Stdin), string(StdinSocket), string(StdinNull)),
 		"tmp_directory":        d.tmpDirectory(),
 		"listen":               {each: d.listener},

@@ -116,6 +116,7 @@ func (m *Master) steer(now time.Time) {
 	case m.generations[m.current] != nil:
 		m.steerSteady()
 		m.steerStart(now)
+		m.steerEmpty(now)
 	}
 	m.endScale(now)
 	m.endRecycle(now)

@@ -155,6 +155,9 @@ func (m *Master) state() (state, reason string) {
 		return control.StateEmpty, "all workers were stopped by SIGWINCH"
 	}
 	ready := m.pool.Total().Ready
+	if m.empty() {
+		return control.StateDegraded, "no worker is left, and connections wait" + m.lastFailure()
+	}
 	if ready < m.least(g) && m.pool.Failing(m.current) {
 		return control.StateDegraded, fmt.Sprintf("%d of %s ready", ready, count(m.aim(), "worker")) + m.lastFailure()
 	}
