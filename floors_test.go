@@ -64,6 +64,7 @@ var imports = map[string][]string{
 	"e2e/examples":                       nil,
 	"e2e/leaks":                          nil,
 	"e2e/servers":                        nil,
+	"e2e/packages":                       nil,
 	"e2e/storm":                          nil,
 	"examples/go/activation":             nil,
 	"examples/go/http":                   {"worker"},
@@ -75,7 +76,7 @@ var imports = map[string][]string{
 const below = "*"
 
 // testOnly must not end up in the binary.
-var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/examples", "e2e/leaks", "e2e/servers", "e2e/storm", "bench", "bench/probe", "packaging/gen"}
+var testOnly = []string{"internal/testworker", "internal/loadtest", "pool/pooltest", "e2e", "e2e/cli", "e2e/examples", "e2e/leaks", "e2e/packages", "e2e/servers", "e2e/storm", "bench", "bench/probe", "packaging/gen"}
 
 // onlyThese lists packages that may import nothing else at all, and why.
 var onlyThese = []struct {

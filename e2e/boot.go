@@ -67,6 +67,18 @@ func WithGenerator() Option {
 	}
 }
 
+// WithRootGenerators lets systemd run the root's own generators, and see what they
+// make, for tests that install a package. Units of the root stay out of sight, or
+// each of its services would start: a package's can be linked into /u.
+func WithRootGenerators() Option {
+	return func(s *spec) {
+		s.Env = slices.DeleteFunc(s.Env, func(v string) bool {
+			return strings.HasPrefix(v, "SYSTEMD_UNIT_PATH=") || strings.HasPrefix(v, "SYSTEMD_GENERATOR_PATH=")
+		})
+		s.Env = append(s.Env, "SYSTEMD_UNIT_PATH=/u:/run/systemd/generator", "SYSTEMD_GENERATOR_PATH=/usr/lib/systemd/system-generators")
+	}
+}
+
 // WithFile writes a file before the boot, a unit in /u for one.
 func WithFile(path, content string) Option {
 	return func(s *spec) { s.Files[path] = content }
