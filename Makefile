@@ -10,7 +10,7 @@ phase = @begin=$$(date +%s); echo "== $@"; \
 	{ $(1); }; code=$$?; \
 	echo "== $@: $$(( $$(date +%s) - begin )) s, exit $$code"; exit $$code
 
-.PHONY: build elf help check lint vet test e2e storm bench soak clean
+.PHONY: build elf help check lint vet test e2e storm bench soak packages clean
 
 build: ## one static binary, ./fugue
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o fugue .
@@ -19,7 +19,7 @@ elf: ## the shim's machine code again, after a change of its source
 	sh internal/launch/elf/asm/build.sh internal/launch/elf/asm
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 check: ## everything that must be green: vet, lint, tests, e2e; needs root (see .ci/run)
 	@$(MAKE) --no-print-directory vet
@@ -51,6 +51,9 @@ bench: ## benchmarks
 
 soak: ## e2e and process tests with all of their counts: hours
 	FUGUE_TEST_SCALE=1 FUGUE_E2E=required go test -count=1 -timeout 12h ./...
+
+packages: ## .deb, .rpm and tarball for amd64 and arm64, below dist
+	$(call phase,VERSION=$(VERSION) packaging/build.sh)
 
 clean: ## what was built
 	rm -rf fugue dist

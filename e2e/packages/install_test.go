@@ -87,38 +87,49 @@ func TestInstallServePurge(t *testing.T) {
 
 		b.pool("web", "v1", 8080)
 		b.DaemonReload()
-		b.Do("systemctl", "start", "fugue@web")
+		b.Do("systemctl", "start", "web") // a unit that the generator has made
 		if a := b.Get("http://127.0.0.1:8080/"); a.Version != "v1" {
 			t.Errorf("%+v", a)
 		}
 		for property, want := range map[string]string{
 			"OOMPolicy": "continue", "KillMode": "process", "RestartUSec": "100ms", "NotifyAccess": "main", "FileDescriptorStoreMax": "4096",
 		} {
-			if got := b.Show("fugue@web", property); got != want {
+			if got := b.Show("web", property); got != want {
 				t.Errorf("%s is %q, want %q", property, got, want)
 			}
 		}
 
 		load := b.Load(loadtest.Config{Address: "127.0.0.1:8080"})
 		b.pool("web", "v2", 8080)
-		b.Do("systemctl", "reload", "fugue@web")
+		b.Do("systemctl", "reload", "web")
 		load.AwaitVersion("v2")
 		b.File("/etc/fugue/web.toml", "command = [\"x\"]\nworkres = 4\n")
-		if r := b.Systemctl("reload", "fugue@web"); r.Code == 0 {
+		if r := b.Systemctl("reload", "web"); r.Code == 0 {
 			t.Errorf("a broken file was taken: %v", r)
 		}
-		b.WaitMessage("/etc/fugue/web.toml:2:1: error: unknown key", "-u", "fugue@web")
+		b.WaitMessage("/etc/fugue/web.toml:2:1: error: unknown key", "-u", "web")
 		load.AwaitMore(50)
 		load.StopWithoutLoss()
 		b.pool("web", "v2", 8080)
 
-		b.Do("systemctl", "stop", "fugue@web")
-		if left := b.Processes("fugue@web"); len(left) != 0 {
+		b.Do("systemctl", "stop", "web")
+		if left := b.Processes("web"); len(left) != 0 {
 			t.Errorf("left by the stop: %+v", left)
 		}
-		// A removal stops what runs.
-		b.Do("systemctl", "start", "fugue@web")
-		main := b.MainPID("fugue@web")
+		// Behind its socket, it is started by the first connection.
+		b.File("/etc/fugue/web.toml", b.ReadFile("/etc/fugue/web.toml")+"[install]\nsockets = true\n")
+		b.DaemonReload()
+		b.Do("systemctl", "start", "web-http.socket")
+		if state := b.Show("web", "ActiveState"); state != "inactive" {
+			t.Errorf("web is %s before a request", state)
+		}
+		if a := b.Get("http://127.0.0.1:8080/"); a.Version != "v2" {
+			t.Errorf("%+v", a)
+		}
+		b.WaitState("web", "running")
+
+		// A removal stops what runs, and what would start it again.
+		main := b.MainPID("web")
 		b.dpkg("-r", "fugue")
 		b.WaitGone(main)
 		if _, err := b.Dial("tcp", "127.0.0.1:8080"); err == nil {
@@ -141,13 +152,16 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		b.dpkg("-i", deb(older))
 		b.pool("web", "v1", 8080)
 		b.pool("api", "v1", 8081)
-		b.Do("systemctl", "start", "fugue@web", "fugue@api")
+		b.DaemonReload()
+		// One as the generator writes it, one by the template.
+		units := []string{"web", "fugue@api"}
+		b.Do("systemctl", "start", units[0], units[1])
 		loads := []*e2e.Load{
 			b.Load(loadtest.Config{Address: "127.0.0.1:8080"}),
 			b.Load(loadtest.Config{Address: "127.0.0.1:8081", Rate: 100, KeepAlive: 3}),
 		}
-		masters := []e2e.Process{b.MainPID("fugue@web"), b.MainPID("fugue@api")}
-		workers := len(b.Processes("fugue@web"))
+		masters := []e2e.Process{b.MainPID(units[0]), b.MainPID(units[1])}
+		workers := len(b.Processes(units[0]))
 		steps := []string{newer, older, newer}
 		for range loadtest.Scale(10) {
 			steps = append(steps, older, newer)
@@ -158,7 +172,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 				if want := fmt.Sprintf("%s: fugue %s serves, 2 workers taken along", name, version); !strings.Contains(said, want) {
 					t.Errorf("step %d, to %s: dpkg does not say %q:\n%s", i, version, want, said)
 				}
-				if now := b.MainPID("fugue@" + name); now.Outside != masters[n].Outside {
+				if now := b.MainPID(units[n]); now.Outside != masters[n].Outside {
 					t.Errorf("step %d, to %s: the master of %s was %+v and is %+v", i, version, name, masters[n], now)
 				}
 				if s := b.Do("fugue", "status", name); !strings.Contains(s, "fugue "+version+",") {
@@ -172,10 +186,10 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		for _, load := range loads {
 			load.StopWithoutLoss()
 		}
-		if n := len(b.Processes("fugue@web")); n != workers {
-			t.Errorf("%d processes, there were %d: %+v", n, workers, b.Processes("fugue@web"))
+		if n := len(b.Processes(units[0])); n != workers {
+			t.Errorf("%d processes, there were %d: %+v", n, workers, b.Processes(units[0]))
 		}
-		if n := b.ShowInt("fugue@web", "NRestarts") + b.ShowInt("fugue@api", "NRestarts"); n != 0 {
+		if n := b.ShowInt(units[0], "NRestarts") + b.ShowInt(units[1], "NRestarts"); n != 0 {
 			t.Errorf("systemd started a master %d times again", n)
 		}
 
