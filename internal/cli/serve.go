@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"fugue/internal/config"
+	"fugue/internal/logs"
 	"fugue/internal/master"
 	"fugue/internal/proc"
 	"fugue/internal/sweep"
@@ -37,11 +38,14 @@ func Run(version string) func(ctx context.Context, o RunOptions) error {
 		if o.Config.WorkDir == "" {
 			o.Config.WorkDir = wd
 		}
+		log, own := ownLog(os.Getenv)
+		defer own.Flush() // before the last word, which is ours
 		return master.Serve(ctx, master.Settings{
 			Load:    func() (*config.Config, error) { return config.Load(o.File, o.Config) },
 			Name:    func() (string, error) { return config.Name(o.File, o.Config) },
 			Version: version,
-			Log:     newLog(os.Stderr, os.Getenv),
+			Log:     log,
+			Own:     own,
 		})
 	}
 }
@@ -62,7 +66,16 @@ func workDir(getenv func(string) string) (string, error) {
 	return os.Getwd()
 }
 
-// newLog is the master's own log: with priorities and nothing else where the
+// ownLog is the master's own log, until its configuration says more.
+func ownLog(getenv func(string) string) (*logrus.Logger, *logs.Own) {
+	log := logrus.New()
+	if getenv("FUGUE_DEBUG") != "" {
+		log.SetLevel(logrus.DebugLevel)
+	}
+	return log, logs.OwnStderr(log)
+}
+
+// newLog is the log of a command: with priorities and nothing else where the
 // journal keeps the time (sd-daemon(3)), with the time elsewhere.
 func newLog(w io.Writer, getenv func(string) string) *logrus.Logger {
 	log := logrus.New()

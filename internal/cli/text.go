@@ -6,22 +6,12 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"fugue/internal/logs"
 )
 
-// printable makes any text one line that a terminal shows and never obeys: an
-// escape sequence in a worker's status must not reach the terminal of root.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == utf8.RuneError, r != ' ' && !unicode.IsPrint(r):
-			if unicode.IsSpace(r) {
-				return ' '
-			}
-			return '?'
-		}
-		return r
-	}, s)
-}
+// printable makes any text one line that a terminal shows and never obeys.
+func printable(s string) string { return logs.Printable(s) }
 
 // printableJSON escapes what a terminal would obey and JSON does not: DEL and
 // the C1 controls, and with them all else that does not print. Such runes are

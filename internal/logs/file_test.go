@@ -96,7 +96,7 @@ func TestCheckFile(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(own, "fresh")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the check made a file: %v", err)
 	}
-	if err := CheckFile(filepath.Join(own, "fresh"), Own()); err != nil {
+	if err := CheckFile(filepath.Join(own, "fresh"), OurRights()); err != nil {
 		t.Error(err)
 	}
 }
@@ -113,7 +113,7 @@ func TestReopenLosesNothing(t *testing.T) {
 	var relays []*Relay
 	var waits []func() syscall.WaitStatus
 	writers := func() Writers {
-		f, err := files.Take(path, Own())
+		f, err := files.Take(path, OurRights())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestReopenThatFails(t *testing.T) {
 	}
 	path := filepath.Join(dir, "log")
 	files := &Files{}
-	f, err := files.Take(path, Own())
+	f, err := files.Take(path, OurRights())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func (fs *Files) Resume(kept map[string]int) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for path, fd := range kept {
-		f := &File{path: path, rights: Own()}
+		f := &File{path: path, rights: OurRights()}
 		f.exchange(fd)
 		fs.put(f)
 	}

@@ -97,3 +97,18 @@ func escape(s string) int {
 	}
 	return 1
 }
+
+// Printable makes any text one line that a terminal shows and never obeys: an
+// escape sequence in a worker's status must not reach the terminal of root.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == utf8.RuneError, r != ' ' && !unicode.IsPrint(r):
+			if unicode.IsSpace(r) {
+				return ' '
+			}
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -16,8 +16,8 @@ type Rights struct {
 	Groups   []int
 }
 
-// Own are the rights of this process.
-func Own() Rights { return Rights{UID: -1, GID: -1} }
+// OurRights are the rights of this process.
+func OurRights() Rights { return Rights{UID: -1, GID: -1} }
 
 // errOtherRights is why we cannot have somebody's rights.
 var errOtherRights = errors.New("this process cannot take the rights of another user")

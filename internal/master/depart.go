@@ -153,6 +153,9 @@ func (h *host) Exec() error {
 	if err != nil {
 		return err
 	}
+	if h.settings.Own != nil {
+		h.settings.Own.Flush()
+	}
 	return handover.Exec(path, os.Args, os.Environ(), h.slots.FD(), h.leaving.keep, h.leaving.guard)
 }
 

@@ -47,7 +47,7 @@ func (m *Master) begun(w *worker) {
 		return
 	}
 	w.began = true
-	m.log.Infof("worker %d (pid %d) of generation %d started", w.slot, w.process.PID(), w.generation)
+	m.of(w).Infof("worker %d (pid %d) of generation %d started", w.slot, w.process.PID(), w.generation)
 	m.events.publish(event("spawned", w, ""))
 }
 
@@ -67,7 +67,7 @@ func (m *Master) ready(now time.Time, w *worker, by string) {
 	w.stopLooking()
 	m.begun(w)
 	w.readyBy, w.seenAt = by, now
-	m.log.Infof("worker %d (pid %d) of generation %d is ready", w.slot, w.process.PID(), w.generation)
+	m.of(w).Infof("worker %d (pid %d) of generation %d is ready", w.slot, w.process.PID(), w.generation)
 	m.events.publish(event("ready", w, by))
 }
 
@@ -95,7 +95,7 @@ func (f exited) apply(m *Master, now time.Time) {
 	w.stopLooking()
 	exit, err := w.process.Reap()
 	if err != nil {
-		m.log.Errorf("collect worker %d (pid %d): %v", w.slot, w.process.PID(), err)
+		m.of(w).Errorf("collect worker %d (pid %d): %v", w.slot, w.process.PID(), err)
 		exit = proc.Exit{Unknown: true} // and not one that says exit status 0
 	}
 	row, living := m.pool.Worker(f.id)

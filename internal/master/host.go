@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"fugue/activation"
@@ -127,6 +129,13 @@ func (h *host) Unstore(name string) {
 func (h *host) Reopen(holders map[pool.ID]Holder) Reopened {
 	var r Reopened
 	r.Files, r.Err = h.files.Reopen()
+	if own := h.settings.Own; own != nil {
+		path, err := own.Reopen()
+		if err == nil && path != "" {
+			r.Files = append(r.Files, path)
+		}
+		r.Err = errors.Join(r.Err, err)
+	}
 	r.Catch = map[pool.ID]bool{}
 	for id, holder := range holders {
 		if catches, err := proc.Catches(holder.PID, holder.Signal); err == nil { // else it has ended
@@ -255,6 +264,16 @@ func (h *host) drainInboxes() {
 // Configure implements World.
 func (h *host) Configure(cfg *config.Config) {
 	h.files.Settle() // what crossed an exec is taken by now
+	if own := h.settings.Own; own != nil {
+		own.Configure(logs.OwnSettings{Pool: h.name, To: cfg.Log.Master, Format: cfg.Log.Format})
+		level, err := logrus.ParseLevel(cfg.Log.Level)
+		if err != nil {
+			level = logrus.InfoLevel // it says none
+		}
+		if os.Getenv("FUGUE_DEBUG") == "" {
+			h.settings.Log.SetLevel(level)
+		}
+	}
 	mode, gid, err := controlRights(cfg)
 	if err == nil {
 		err = h.socket.Permit(mode, gid)

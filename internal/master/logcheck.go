@@ -37,7 +37,7 @@ func checkLogs(cfg *config.Config, rel *release.Release) error {
 			errs = append(errs, cfg.Errorf("log.master", "log.master: there is no journal: %w", err))
 		}
 	default:
-		if err := logs.CheckFile(path, logs.Own()); err != nil {
+		if err := logs.CheckFile(path, logs.OurRights()); err != nil {
 			errs = append(errs, cfg.Errorf("log.master", "log.master: log file %q: %w", path, err))
 		}
 	}

@@ -180,7 +180,7 @@ func (h *host) relayAgain(pid int, memo Memo) (*logs.Relay, error) {
 // rightsTo collects whose rights the log files of a predecessor's workers are
 // opened with.
 func (s *saved) rightsTo() map[string]logs.Rights {
-	rights := map[string]logs.Rights{"": logs.Own()}
+	rights := map[string]logs.Rights{"": logs.OurRights()}
 	for _, w := range s.Workers {
 		for _, g := range s.Generations {
 			if g.Number == w.Generation {

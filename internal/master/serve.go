@@ -30,6 +30,7 @@ type Settings struct {
 	Name    func() (string, error)
 	Version string
 	Log     *logrus.Logger
+	Own     *logs.Own // behind Log; nil: it stays as it is
 	// Up is called once when the control socket answers; nil is fine.
 	Up func(*config.Config)
 }

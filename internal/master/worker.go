@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"fugue/internal/config"
 	"fugue/internal/proc"
 	"fugue/pool"
@@ -38,6 +40,11 @@ type worker struct {
 type slotPast struct {
 	restarts int
 	lastExit string
+}
+
+// of is the log for what concerns one worker: machines find it by its fields.
+func (m *Master) of(w *worker) *logrus.Entry {
+	return m.log.WithFields(logrus.Fields{"worker": w.slot, "generation": int(w.generation)})
 }
 
 func (m *Master) slot(n int) *slotPast {
@@ -106,10 +113,10 @@ func (m *Master) signal(a pool.Action) {
 	w.stopLooking()
 	pid := w.process.PID()
 	if a.Verb == pool.Kill {
-		m.log.Warnf("killing worker %d (pid %d): %s", w.slot, pid, a.Why)
+		m.of(w).Warnf("killing worker %d (pid %d): %s", w.slot, pid, a.Why)
 		m.events.publish(event("killed", w, a.Why.String()))
 		if err := w.process.KillGroup(); err != nil {
-			m.log.Errorf("kill worker %d (pid %d): %v", w.slot, pid, err)
+			m.of(w).Errorf("kill worker %d (pid %d): %v", w.slot, pid, err)
 		}
 		return
 	}
@@ -118,7 +125,7 @@ func (m *Master) signal(a pool.Action) {
 	if a.Why.Hung() {
 		sig = abortSignal(cfg)
 	}
-	m.log.Infof("stopping worker %d (pid %d) of generation %d: %s", w.slot, pid, w.generation, a.Why)
+	m.of(w).Infof("stopping worker %d (pid %d) of generation %d: %s", w.slot, pid, w.generation, a.Why)
 	m.events.publish(event("stopping", w, a.Why.String()))
 	w.sent = true
 	if err := w.process.Signal(sig); err != nil {
