@@ -1,4 +1,5 @@
-// Package logs is where workers' output goes and what a verdict quotes of it.
+// Package logs is where output goes, the workers' and the master's own, and what
+// a verdict quotes of it.
 //
 // A worker's output never depends on the master's life: its pipes are open for
 // reading on its own side too, so a write after the master's death is no EPIPE
