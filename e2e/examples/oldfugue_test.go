@@ -187,7 +187,26 @@ func TestTmpPath(t *testing.T) {
 	}
 }
 
-// What workers write goes to the file and not to the terminal.
+// Two files: what the workers write, and what the master does.
+func TestLogFileAndMasterLogFile(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	workers, master := filepath.Join(dir, "workers.log"), filepath.Join(dir, "master.log")
+	p := old(t, 0, "127.0.0.1", 1, map[string]any{"log_file": workers, "master_log_file": master})
+	p.start("/usr/bin/node", p.script())
+	p.await("master started")
+	p.stop()
+	for path, want := range map[string]string{workers: "worker started", master: "generation 1 serves"} {
+		if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks %q: %v\n%s", path, want, err, text)
+		}
+	}
+	if text, err := os.ReadFile(workers); err != nil || strings.Contains(string(text), "generation 1 serves") {
+		t.Errorf("the workers' file has the master's lines: %v\n%s", err, text)
+	}
+}
+
+// Without a file of its own the master writes to that of the workers.
 func TestLogFile(t *testing.T) {
 	t.Parallel()
 	log := filepath.Join(tempDir(t), "all.log")
@@ -195,11 +214,9 @@ func TestLogFile(t *testing.T) {
 	p.start("/usr/bin/node", p.script())
 	p.await("master started")
 	p.stop()
-	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "worker started") {
-		t.Errorf("the file lacks the worker's line: %v\n%s", err, text)
-	}
-	if strings.Contains(p.text.String(), "worker started") {
-		t.Error("the worker's line is on the terminal")
+	text, err := os.ReadFile(log)
+	if err != nil || !strings.Contains(string(text), "worker started") || !strings.Contains(string(text), "generation 1 serves") {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 
