@@ -129,9 +129,9 @@ func checkFlow(t *testing.T, r *loadtest.Report) {
 	}
 }
 
-// comparisons is how often fugue must lose more than a bare SIGTERM, each time in
+// comparisons is how often fugue must lose more than the bare signal, each time in
 // a run of its own, before that is no chance.
-const comparisons = 6
+const comparisons = 10
 
 // A server that drains loses nothing under fugue. What one loses that does not is
 // its own: uvicorn closes a connection if its stop comes between the accept and
@@ -141,8 +141,9 @@ const comparisons = 6
 //
 // If both lose alike one of them may still be ahead, and then both run again. By
 // chance fugue is ahead less than every second time, and in all comparisons less
-// than once in 64; with one loss in fifty stops it is about one time in six, and
-// once in 40,000 in all. What fugue might do to each worker that a SIGTERM does
+// than once in 1000, as with Starman, which loses one connection in every few
+// stops. With one loss in fifty stops nothing is lost most of the time, and then
+// there is nothing to compare. What fugue might do to each worker that a SIGTERM does
 // not, TestStopIsASigterm finds without chance.
 func compare(t *testing.T, s server) {
 	t.Helper()
