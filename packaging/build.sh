@@ -15,11 +15,11 @@ out=${OUT:-dist}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-# Package managers compare versions: one must begin with a digit, and one between
-# two releases is before the next (~).
+# Package managers compare versions: one must begin with a digit; commits after a
+# release come after it (+), and a candidate before it (~).
 PKG_VERSION=${version#v}
 case $PKG_VERSION in
-[0-9]*.*) PKG_VERSION=$(echo "$PKG_VERSION" | tr - '~') ;;
+[0-9]*.*) PKG_VERSION=$(echo "$PKG_VERSION" | sed 's/-\([0-9]*\)-g/+\1.g/; s/-dirty$/+dirty/; s/-/~/g') ;;
 *) PKG_VERSION="0~git$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d).$(echo "$version" | tr -c 'a-z0-9\n' .)" ;;
 esac
 export PKG_VERSION

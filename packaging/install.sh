@@ -25,7 +25,7 @@ files() {
 }
 
 if [ "${1:-}" = --uninstall ]; then
-	if [ -x "$root/bin/fugue" ] && running=$("$root/bin/fugue" status -o json 2>/dev/null); then
+	if [ -z "${DESTDIR:-}" ] && "$root/bin/fugue" list -o json 2>/dev/null | grep -q '"pid": [1-9]'; then
 		echo "install.sh: pools are running: stop them first (fugue list)" >&2
 		exit 1
 	fi

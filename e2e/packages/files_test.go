@@ -112,3 +112,40 @@ func TestNeedrestart(t *testing.T) {
 		t.Errorf("needrestart reads %q", got)
 	}
 }
+
+// The tarball installs the same, and takes away what it has installed.
+func TestTarball(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	output(t, "tar", "-C", dir, "-xzf", file(t, newerOnce, "*.tar.gz"))
+	inside, err := filepath.Glob(filepath.Join(dir, "fugue-"+newer+"-linux-*", "install.sh"))
+	if err != nil || len(inside) != 1 {
+		t.Fatalf("install.sh in %s: %v, %v", dir, inside, err)
+	}
+	root := filepath.Join(dir, "root")
+	install := func(args ...string) {
+		t.Helper()
+		output(t, append([]string{"env", "DESTDIR=" + root, "PREFIX=/opt/fugue", inside[0]}, args...)...)
+	}
+	install()
+	install() // over itself
+	if v := output(t, root+"/opt/fugue/bin/fugue", "version"); !strings.HasPrefix(v, "fugue "+newer+" ") {
+		t.Errorf("it is %s", v)
+	}
+	if to, err := os.Readlink(root + "/opt/fugue/lib/systemd/system-generators/fugue-generator"); err != nil || to != "/opt/fugue/bin/fugue" {
+		t.Errorf("the generator is %s, %v", to, err)
+	}
+	unit, err := os.ReadFile(root + "/opt/fugue/lib/systemd/system/fugue@.service")
+	if err != nil || !strings.Contains(string(unit), "ExecStart=/opt/fugue/bin/fugue run") || strings.Contains(string(unit), "/usr/bin/fugue") {
+		t.Errorf("the template is %s, %v", unit, err)
+	}
+	for _, path := range []string{"share/man/man1/fugue.1.gz", "share/man/man5/fugue.toml.5.gz", "share/bash-completion/completions/fugue"} {
+		if _, err := os.Stat(root + "/opt/fugue/" + path); err != nil {
+			t.Error(err)
+		}
+	}
+	install("--uninstall")
+	if left := output(t, "find", root, "!", "-type", "d"); left != "" {
+		t.Errorf("it leaves %s", left)
+	}
+}
