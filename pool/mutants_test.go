@@ -63,5 +63,29 @@ func TestMutants(t *testing.T) {
 			Name: "a successor that forgets a backoff", Rule: "backoff",
 			File: "snapshot.go", Old: "backoff: backoff{streak: r.Streak, since: r.FailedAt},", New: "",
 		},
+		{
+			Name: "two are recycled at once", Rule: "(one|age)",
+			File: "leave.go", Old: "		default:\n			return\n", New: "",
+		},
+		{
+			Name: "nobody has to come first", Rule: "(relieved|table)",
+			File: "leave.go", Old: "w.Leaving != Wanted && serving >= gen.target", New: "w.Leaving != Wanted",
+		},
+		{
+			Name: "recycled during a rollout", Rule: "(one|relieved|table)",
+			File: "leave.go", Old: "return p.rollout || n > 1", New: "return false",
+		},
+		{
+			Name: "a late look is held against the workers", Rule: "(table|watchdog|wake)",
+			File: "watchdog.go", Old: "late = late || now.Sub(w.aliveBy) > w.interval/lateLoop", New: "late = false",
+		},
+		{
+			Name: "a late ping is judged without reading", Rule: "(table|watchdog)",
+			File: "watchdog.go", Old: "			w.overdue = true\n", New: "			w.overdue = true\n			p.hung(now, w, Silent)\n",
+		},
+		{
+			Name: "a successor that watches nobody", Rule: "(table|watchdog|wake)",
+			File: "snapshot.go", Old: "Interval: w.interval, ", New: "",
+		},
 	})
 }
