@@ -191,7 +191,8 @@ type Watchdog struct {
 
 // Recycle says when a worker that serves well is replaced all the same.
 type Recycle struct {
-	MaxAge time.Duration // since its start; Infinity: never
+	MaxAge    time.Duration // since its start; Infinity: never
+	MaxMemory uint64        // bytes of its process group, proportional set size; 0: any
 }
 
 // Limits are set in the worker before its program runs.

@@ -88,6 +88,7 @@ replace_first = true
 
 [recycle]
 max_age = "1d"
+max_memory = "500M"
 
 [limits]
 nofile = "1024:65536"
@@ -191,7 +192,7 @@ func TestEveryKey(t *testing.T) {
 		Stop:     Stop{Delay: time.Second, Signal: 3, Timeout: 10 * time.Second, MaxDraining: 7},
 		Restart:  Restart{MinUptime: 3 * time.Second, Backoff: 200 * time.Millisecond, MaxBackoff: 90 * time.Second},
 		Watchdog: Watchdog{Timeout: 20 * time.Second, Signal: 3, KillAfter: 5 * time.Second, Stuck: 30 * time.Second, ReplaceFirst: true},
-		Recycle:  Recycle{MaxAge: 24 * time.Hour},
+		Recycle:  Recycle{MaxAge: 24 * time.Hour, MaxMemory: 500 << 20},
 		Limits: Limits{
 			Rlimits: []Rlimit{{"nofile", 7, 1024, 65536}, {"core", 4, Unlimited, Unlimited}, {"stack", 3, 8 << 20, 8 << 20},
 				{"nproc", 6, 100, 100}, {"cpu", 0, 600, 600}},

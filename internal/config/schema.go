@@ -129,7 +129,8 @@ func (d *decoder) schema() schema {
 			"replace_first": d.boolean(&c.Watchdog.ReplaceFirst),
 		}),
 		"recycle": table(map[string]schema{
-			"max_age": d.duration(&c.Recycle.MaxAge, positive),
+			"max_age":    d.duration(&c.Recycle.MaxAge, positive),
+			"max_memory": d.size(&c.Recycle.MaxMemory),
 		}),
 		"limits": table(d.limits()),
 		"log":    table(d.log()),

@@ -67,6 +67,7 @@ type Master struct {
 	obits     obituaries
 	syncing   syncing
 	reading   reading
+	weighing  weighing
 
 	wanted     int  // workers asked for by the file or a scale
 	fileWanted int  // what the file said at its last reading

@@ -48,7 +48,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 	if m.handOver(now) {
 		wake = now
 	}
-	for _, t := range []time.Time{m.rolloutWake(), m.endStrangers(now), m.closeWake(now), m.beat(now), m.lookUnread(now)} {
+	for _, t := range []time.Time{m.rolloutWake(), m.endStrangers(now), m.closeWake(now), m.beat(now), m.lookUnread(now), m.weigh(now)} {
 		if !t.IsZero() && (wake.IsZero() || t.Before(wake)) {
 			wake = t
 		}

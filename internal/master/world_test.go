@@ -90,6 +90,7 @@ type world struct {
 	opened     []activation.Listener // ever
 	unread     map[int]time.Time     // by PID: since when a connection is
 	looks      int                   // for those
+	memory     map[int]uint64        // by PID
 	sleeps     chan time.Duration    // taken by the loop, which stands still for so long
 	deferSync  chan struct{}         // closed: the inboxes have been read; nil: they are at once
 	prepared   int
@@ -261,6 +262,16 @@ func (w *world) Unread(look UnreadLook) ([]unread.Held, error) {
 		}
 	}
 	return held, nil
+}
+
+func (w *world) Memory(leaders []int) map[int]uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	used := map[int]uint64{}
+	for _, pid := range leaders {
+		used[pid] = w.memory[pid]
+	}
+	return used
 }
 
 func (w *world) Tell(state string) {
