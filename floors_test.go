@@ -34,6 +34,7 @@ var imports = map[string][]string{
 	"internal/proc":    {"internal/launch", "internal/launch/elf"}, // a child is started through a shim
 	"internal/release": {"internal/config", "internal/tmpdir"},     // a release is made from a config; what it asks for must be possible
 	"units":            {"internal/config"},                        // a unit's text is made from a config
+	"internal/doctor":  {"internal/config"},                        // what was seen, beside what the file wants
 	"reload":           {"pool"},                                   // a rollout moves a pool's targets
 
 	"activation":        nil,

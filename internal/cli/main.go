@@ -96,7 +96,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.runCommand(), a.statusCommand(), a.reloadCommand(), a.cancelCommand(), a.upgradeCommand(),
 		a.scaleCommand(), a.recycleCommand(), a.stopCommand(), a.listCommand(), a.eventsCommand(), a.notifyCommand(),
-		a.checkCommand(), a.unitsCommand(), a.sweepCommand(), a.demoCommand(), a.versionCommand(),
+		a.checkCommand(), a.unitsCommand(), a.doctorCommand(), a.sweepCommand(), a.demoCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -184,7 +184,7 @@ func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
 		_ = unix.Close(in.FD)
 	}
 	if inbox := h.inboxes[uid]; inbox != nil {
-		return inbox, os.Lchown(path, uid, gid)
+		return inbox, notify.Give(path, uid, gid)
 	}
 	inbox, err := notify.ListenInbox(path, uid, gid, h.deliver)
 	if err != nil {

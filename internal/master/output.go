@@ -98,7 +98,7 @@ func (h *host) relay(l Launch, p *running, relayed [2]bool, spec *proc.Spec) err
 		w.Ended()
 		return err
 	}
-	if l.Release.UID >= 0 {
+	if l.Release.UID >= 0 && l.Release.UID != os.Geteuid() {
 		if err := p.relay.Chown(l.Release.UID, -1); err != nil {
 			p.relay.Started()
 			return err

@@ -65,6 +65,16 @@ func ListenInbox(path string, uid, gid int, deliver func(Message)) (*Inbox, erro
 	return i, nil
 }
 
+// Give makes uid and gid the owners of a file of ours; -1 leaves one. Where a
+// unit's SystemCallFilter= has no chown, it would be an error also to give a file
+// to whom it is already.
+func Give(path string, uid, gid int) error {
+	if (uid == -1 || uid == os.Geteuid()) && (gid == -1 || gid == os.Getegid()) {
+		return nil
+	}
+	return os.Lchown(path, uid, gid)
+}
+
 // bindPrivately binds fd at path with mode 0600, owned by uid and gid. The
 // mode is set before the bind, which takes it over from the socket: at no
 // instant may a stranger connect.
@@ -75,10 +85,7 @@ func bindPrivately(fd int, path string, uid, gid int) error {
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		return fmt.Errorf("bind the notify socket %s: %w", path, err)
 	}
-	if uid == -1 && gid == -1 {
-		return nil
-	}
-	if err := os.Lchown(path, uid, gid); err != nil {
+	if err := Give(path, uid, gid); err != nil {
 		os.Remove(path)
 		return fmt.Errorf("give the notify socket to its user: %w", err)
 	}
