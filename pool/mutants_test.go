@@ -41,7 +41,7 @@ func TestMutants(t *testing.T) {
 		},
 		{
 			Name: "no time to stop", Rule: "kill",
-			File: "worker.go", Old: "w.killAt = now.Add(l.StopTimeout)", New: "w.killAt = now",
+			File: "worker.go", Old: "w.killAt = now.Add(timeout)", New: "w.killAt = now",
 		},
 		{
 			Name: "no wake for min_uptime", Rule: "wake",

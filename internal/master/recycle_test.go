@@ -43,8 +43,8 @@ func TestRecycle(t *testing.T) {
 		h.expect(h.recycle(p.slot), control.OutcomeOK, 0, "1 worker replaced")
 		h.pass(time.Second)
 		h.serve(1, 3)
-		if *p.told != 1 || h.born != 7 {
-			t.Errorf("told %d times, %d workers in all", *p.told, h.born)
+		if *p.told != 1 || h.bornNow() != 7 {
+			t.Errorf("told %d times, %d workers in all", *p.told, h.bornNow())
 		}
 		if _, err := h.m.Recycle(h.ctx, control.RecycleRequest{Slots: []int{1, 9}}); exitOf(err) != control.ExitFailed {
 			t.Errorf("recycle slot 9: %v", err)
@@ -80,8 +80,8 @@ func TestRecycleIsSucceeded(t *testing.T) {
 				h.expect(a, control.OutcomeOK, 0, "3 workers replaced")
 				h.pass(time.Second)
 				h.serve(1, 3)
-				if h.born != 6 {
-					t.Errorf("%d workers in all", h.born)
+				if h.bornNow() != 6 {
+					t.Errorf("%d workers in all", h.bornNow())
 				}
 			})
 		})
@@ -112,13 +112,13 @@ func TestRecycleAndReload(t *testing.T) {
 func TestRecycleByAge(t *testing.T) {
 	whole(t, "[recycle]\nmax_age = \"1h\"", func(h *harness) {
 		h.pass(47 * time.Minute)
-		if h.born != 3 {
-			t.Errorf("%d workers in all, long before their time", h.born)
+		if h.bornNow() != 3 {
+			t.Errorf("%d workers in all, long before their time", h.bornNow())
 		}
 		h.pass(14 * time.Minute)
 		h.serve(1, 3)
-		if h.born != 6 {
-			t.Errorf("%d workers in all, want 6", h.born)
+		if h.bornNow() != 6 {
+			t.Errorf("%d workers in all, want 6", h.bornNow())
 		}
 		h.logged("is to be replaced: recycled at its age")
 	})
@@ -132,14 +132,14 @@ func TestRecycleByMemory(t *testing.T) {
 		h.pass(15 * time.Second)
 		h.with(func() { h.memory[p.pid] = 0 })
 		h.pass(time.Hour)
-		if h.born != 3 {
-			t.Fatalf("%d workers in all; %s", h.born, h.tale())
+		if h.bornNow() != 3 {
+			t.Fatalf("%d workers in all; %s", h.bornNow(), h.tale())
 		}
 		h.with(func() { h.memory[p.pid] = 101 << 20 })
 		h.pass(35 * time.Second)
 		h.serve(1, 3)
-		if h.born != 4 || *p.told != 1 {
-			t.Errorf("%d workers in all; %s", h.born, h.tale())
+		if h.bornNow() != 4 || *p.told != 1 {
+			t.Errorf("%d workers in all; %s", h.bornNow(), h.tale())
 		}
 		h.logged("uses 101 MiB, and 100 MiB are allowed")
 	})
@@ -152,4 +152,11 @@ func TestMemoryOfAGroup(t *testing.T) {
 	if used[group] < 1<<20 || used[group] > 1<<40 || used[1<<30] != 0 || len(used) != 2 {
 		t.Errorf("used: %v", used)
 	}
+}
+
+// bornNow is how many processes there have been.
+func (h *harness) bornNow() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.born
 }

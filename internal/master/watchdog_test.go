@@ -27,8 +27,8 @@ func watched(t *testing.T, how manner, tables string, scene func(h *harness)) {
 		h.start()
 		h.pass(10*time.Minute + time.Second)
 		h.serve(1, 3)
-		if h.born != 3 {
-			t.Errorf("%d workers in ten minutes in which nobody hung", h.born)
+		if h.bornNow() != 3 {
+			t.Errorf("%d workers in ten minutes in which nobody hung", h.bornNow())
 		}
 		h.forget()
 		scene(h)
@@ -44,14 +44,14 @@ func TestLatePing(t *testing.T) {
 		p.hang()
 		h.pass(11 * time.Second)
 		h.serve(1, 3)
-		if h.born != 4 || p.last != syscall.SIGABRT {
-			t.Errorf("%d workers in all, and the one that hung got %v; want 4 and SIGABRT; %s", h.born, p.last, h.tale())
+		if h.bornNow() != 4 || p.last != syscall.SIGABRT {
+			t.Errorf("%d workers in all, and the one that hung got %v; want 4 and SIGABRT; %s", h.bornNow(), p.last, h.tale())
 		}
 		h.logged("stopping worker 2", "sent no WATCHDOG=1 in time")
 		h.logged("worker 2 (pid 5000002) of generation 1 ended")
 		h.pass(10 * time.Minute)
-		if h.born != 4 {
-			t.Errorf("%d workers in all", h.born)
+		if h.bornNow() != 4 {
+			t.Errorf("%d workers in all", h.bornNow())
 		}
 	})
 }
@@ -111,8 +111,8 @@ func TestTrigger(t *testing.T) {
 		p.say(p.pid, "WATCHDOG=trigger")
 		h.pass(time.Second)
 		h.serve(1, 2)
-		if p.last != syscall.SIGABRT || h.born != 3 {
-			t.Errorf("it got %v; %d workers in all", p.last, h.born)
+		if p.last != syscall.SIGABRT || h.bornNow() != 3 {
+			t.Errorf("it got %v; %d workers in all", p.last, h.bornNow())
 		}
 	})
 }
@@ -133,15 +133,15 @@ func TestWatchdogInterval(t *testing.T) {
 				q.hang()
 				succeed(h)
 				h.pass(50 * time.Second)
-				if h.born != 3 {
-					t.Fatalf("%d workers in all; %s", h.born, h.tale())
+				if h.bornNow() != 3 {
+					t.Fatalf("%d workers in all; %s", h.bornNow(), h.tale())
 				}
 				h.pass(15 * time.Second)
-				if h.born != 4 {
-					t.Errorf("%d workers in all, want 4; %s", h.born, h.tale())
+				if h.bornNow() != 4 {
+					t.Errorf("%d workers in all, want 4; %s", h.bornNow(), h.tale())
 				}
 				h.pass(10 * time.Minute)
-				if h.born != 4 {
+				if h.bornNow() != 4 {
 					t.Errorf("the one that is not watched any more was ended; %s", h.tale())
 				}
 			})
@@ -156,12 +156,12 @@ func TestWatchdogExtended(t *testing.T) {
 		p.hang()
 		p.say(p.pid, "EXTEND_TIMEOUT_USEC=60000000")
 		h.pass(59 * time.Second)
-		if h.born != 3 {
-			t.Fatalf("%d workers in all; %s", h.born, h.tale())
+		if h.bornNow() != 3 {
+			t.Fatalf("%d workers in all; %s", h.bornNow(), h.tale())
 		}
 		h.pass(2 * time.Second)
-		if h.born != 4 {
-			t.Errorf("%d workers in all, want 4", h.born)
+		if h.bornNow() != 4 {
+			t.Errorf("%d workers in all, want 4", h.bornNow())
 		}
 	})
 }
@@ -176,12 +176,12 @@ func TestTheLoopIsLate(t *testing.T) {
 			h.sleeps <- span
 			p.say(p.pid, "STATUS=something to write down")
 			h.pass(span + 5*time.Second)
-			if h.born != 3 {
-				t.Errorf("%d workers in all: after a stop of %v somebody was taken to hang; %s", h.born, span, h.tale())
+			if h.bornNow() != 3 {
+				t.Errorf("%d workers in all: after a stop of %v somebody was taken to hang; %s", h.bornNow(), span, h.tale())
 			}
 			h.pass(10 * time.Minute)
-			if h.born != 4 || p.last != syscall.SIGABRT {
-				t.Errorf("%d workers in all; %s", h.born, h.tale())
+			if h.bornNow() != 4 || p.last != syscall.SIGABRT {
+				t.Errorf("%d workers in all; %s", h.bornNow(), h.tale())
 			}
 		})
 	}
@@ -204,13 +204,13 @@ func TestPingBehindAFlood(t *testing.T) {
 		p.say(p.pid, "WATCHDOG=1")
 		close(h.deferSync)
 		h.pass(8 * time.Second)
-		if h.born != 1 || h.status().Strangers != 10_000 {
-			t.Errorf("%d workers, %d datagrams of strangers; %s", h.born, h.status().Strangers, h.tale())
+		if h.bornNow() != 1 || h.status().Strangers != 10_000 {
+			t.Errorf("%d workers, %d datagrams of strangers; %s", h.bornNow(), h.status().Strangers, h.tale())
 		}
 		h.pass(3 * time.Second)
 		synctest.Wait()
-		if h.born != 2 {
-			t.Errorf("%d workers in all, want 2: it never said a word again", h.born)
+		if h.bornNow() != 2 {
+			t.Errorf("%d workers in all, want 2: it never said a word again", h.bornNow())
 		}
 	})
 }
@@ -232,21 +232,21 @@ func TestUnread(t *testing.T) {
 	started(t, "workers = 3", func(h *harness) {
 		h.with(func() { h.unread = map[int]time.Time{h.processes[5_000_002].pid: time.Now()} })
 		h.pass(time.Hour)
-		if h.born != 3 || h.looks != 0 {
-			t.Errorf("%d workers, %d looks", h.born, h.looks)
+		if h.bornNow() != 3 || h.looks != 0 {
+			t.Errorf("%d workers, %d looks", h.bornNow(), h.looks)
 		}
 	})
 	started(t, "workers = 3\n[watchdog]\nstuck = \"20s\"", func(h *harness) {
 		p := h.worker(2)
 		h.with(func() { h.unread = map[int]time.Time{p.pid: time.Now(), 1: time.Now()} })
 		h.pass(19 * time.Second)
-		if h.born != 3 {
-			t.Fatalf("%d workers; %s", h.born, h.tale())
+		if h.bornNow() != 3 {
+			t.Fatalf("%d workers; %s", h.bornNow(), h.tale())
 		}
 		h.pass(6 * time.Second)
 		h.serve(1, 3)
-		if h.born != 4 || p.last != syscall.SIGABRT {
-			t.Errorf("%d workers, and it got %v; %s", h.born, p.last, h.tale())
+		if h.bornNow() != 4 || p.last != syscall.SIGABRT {
+			t.Errorf("%d workers, and it got %v; %s", h.bornNow(), p.last, h.tale())
 		}
 		h.logged("worker 2", "left a connection unread for 20")
 		h.kill9()
