@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +150,65 @@ func TestInstalledUnits(t *testing.T) {
 		}
 		if r := sb.Exec("fugue", "units", "web", "--remove"); r.Code != 1 {
 			t.Error(r)
+		}
+	})
+}
+
+// Each systemd understands every line that is written for it.
+func TestUnitsAreUnderstood(t *testing.T) {
+	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
+		const all = `command = ["/usr/bin/testworker"]
+user = "daemon"
+directory = "/srv"
+limits.ambient_capabilities = ["NET_RAW"]
+[stop]
+delay = "5s"
+timeout = "%s"
+[listen.http]
+stream = "0.0.0.0:443"
+backlog = 4096
+reuse_port = true
+keep_alive = true
+no_delay = true
+defer_accept = 10
+free_bind = true
+receive_buffer = "1M"
+send_buffer = "2M"
+[listen.six]
+stream = "[::]:444"
+bind_ipv6_only = "ipv6-only"
+[listen."local@a"]
+stream = "/run/100%% mine.sock"
+mode = "0660"
+user = "daemon"
+group = "daemon"
+remove_on_stop = false
+[listen.log]
+datagram = "@log"
+[listen.virtual]
+stream = "vsock::80"
+[install]
+wanted_by = ["multi-user.target"]
+sockets = true
+run_as = "%s"
+hardening = "%s"
+`
+		for _, how := range [][]any{{"1min", "root", "default"}, {"infinity", "user", "default"}, {"500ms", "root", "off"}} {
+			sb.File(webToml, fmt.Sprintf(all, how...))
+			sb.Do("fugue", "units", "web", "--install")
+			units := strings.Fields(sb.Do("sh", "-c", "ls /etc/systemd/system/web*"))
+			if len(units) != 6 {
+				t.Errorf("units: %q", units)
+			}
+			r := sb.Exec(append([]string{"systemd-analyze", "--man=no", "verify"}, units...)...)
+			for line := range strings.Lines(r.Err) {
+				if strings.Contains(line, "system/web") {
+					t.Errorf("%v: %s", how, line)
+				}
+			}
+			if r.Code != 0 {
+				t.Error(r)
+			}
 		}
 	})
 }
