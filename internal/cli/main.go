@@ -18,6 +18,7 @@ import (
 
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/daemon"
 	"fugue/internal/sweep"
 )
 
@@ -43,6 +44,7 @@ type Deps struct {
 type RunOptions struct {
 	File   string // path of the config file, or ""
 	Config config.Options
+	Daemon *daemon.Daemon `json:"-"` // nil: in the foreground
 }
 
 // Main runs one command line (os.Args[1:]) and returns its exit code.

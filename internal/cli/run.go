@@ -3,13 +3,16 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fugue/internal/config"
+	"fugue/internal/daemon"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -31,11 +34,16 @@ the others are bound.`,
 	f.StringVarP(&o.File, "config", "c", "", "config file; its drop-ins are FILE.d/*.toml")
 	f.StringVar(&o.Config.Name, "name", "", "name of the pool (default: from the file or the command)")
 	f.StringArrayVarP(&o.Config.Listen, "listen", "l", nil, "[NAME=]ADDRESS to listen on, as in ListenStream=; can be given again")
+	var daemonize bool
+	f.BoolVar(&daemonize, "daemonize", false, "run in the background; return when the pool is ready, or with the reason")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "-", "_")) // --pid-file is pid_file
+	})
 	var said overrides
 	cmd.Long += "\n\nThe other keys, each a flag too (--reload.max_surge 2):\n" + said.flags(cmd)
 	_ = cmd.MarkFlagFilename("config", "toml")
 	cmd.RunE = action(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-		if err := a.born(); err != nil {
+		if ok, err := daemon.GoOn(os.LookupEnv, os.Args); ok || err != nil {
 			return err
 		}
 		for _, word := range args {
@@ -44,6 +52,16 @@ the others are bound.`,
 		o.Config.Overrides = said
 		if o.File == "" && len(args) == 0 {
 			return usage(cmd, errors.New("there is nothing to run: give --config FILE or a COMMAND"))
+		}
+		if daemonize && !daemon.Is(os.LookupEnv) {
+			return a.background(ctx, cmd)
+		}
+		if err := a.born(); err != nil {
+			return err
+		}
+		var err error
+		if o.Daemon, err = daemon.Take(os.LookupEnv); err != nil {
+			return err
 		}
 		return a.runPool(ctx, o)
 	})
@@ -65,6 +83,11 @@ func (a *app) runPool(ctx context.Context, o RunOptions) error {
 		return errors.New("this program was built without the part that runs pools")
 	}
 	err := failure(a.deps.Run(ctx, o))
+	if o.Daemon != nil {
+		code := report(io.MultiWriter(a.err, o.Daemon), err)
+		o.Daemon.End(code)
+		return ended(code)
+	}
 	var f *fault
 	if errors.As(err, &f) && f.exit != 0 && underSystemd(os.Getenv) {
 		report(a.err, err)
@@ -72,6 +95,14 @@ func (a *app) runPool(ctx context.Context, o RunOptions) error {
 		return &fault{exit: f.exit}
 	}
 	return err
+}
+
+// ended is how a command ends that has said all.
+func ended(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return &fault{exit: code}
 }
 
 func underSystemd(getenv func(string) string) bool {

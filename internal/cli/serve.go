@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -35,12 +36,21 @@ func Run(version string) func(ctx context.Context, o RunOptions) error {
 		// Who read our output may go: that must not end the pool. Workers get
 		// the signal's usual meaning back before their command runs.
 		signal.Ignore(syscall.SIGPIPE)
+		log, own := ownLog(os.Getenv)
+		defer own.Flush() // before the last word, which is ours
+		ready := func() {}
+		if d := o.Daemon; d != nil {
+			wd, ready = d.Dir(), d.Ready
+			log.AddHook(warnings{d})
+			if o.File != "" && !filepath.IsAbs(o.File) {
+				o.File = filepath.Join(wd, o.File)
+			}
+		}
 		if o.Config.WorkDir == "" {
 			o.Config.WorkDir = wd
 		}
-		log, own := ownLog(os.Getenv)
-		defer own.Flush() // before the last word, which is ours
 		return master.Serve(ctx, master.Settings{
+			Ready:   ready,
 			Load:    func() (*config.Config, error) { return config.Load(o.File, o.Config) },
 			Name:    func() (string, error) { return config.Name(o.File, o.Config) },
 			Version: version,

@@ -39,6 +39,8 @@ type Config struct {
 	WhenEmpty           WhenEmpty
 	Stdin               Stdin
 	TmpDirectory        string     // absolute, or TmpRuntime; empty: workers have none of their own
+	PIDFile             string     // absolute; empty: none
+	Watch               []string   // directories, absolute: a change in one is a reload
 	Listeners           []Listener // in the order of their file descriptors
 	Reload              Reload
 	Ready               Ready

@@ -29,7 +29,7 @@ func ValidVariable(s string) bool { return variablePattern.MatchString(s) }
 // LISTEN_FDS or NOTIFY_SOCKET would never become ready, or speak for another.
 func ReservedVariable(s string) bool {
 	switch s {
-	case "NOTIFY_SOCKET", "FDSTORE", "JOURNAL_STREAM", "FUGUE_POOL", "FUGUE_WORKER", "FUGUE_GENERATION", "FUGUE_LAUNCH":
+	case "NOTIFY_SOCKET", "FDSTORE", "JOURNAL_STREAM", "FUGUE_POOL", "FUGUE_WORKER", "FUGUE_GENERATION", "FUGUE_LAUNCH", "FUGUE_DAEMON":
 		return true
 	}
 	// By prefix, for what systemd adds: LISTEN_PIDFDID and MAINPIDFDID are new.

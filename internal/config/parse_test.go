@@ -27,6 +27,8 @@ orphans = "stop"
 when_empty = "exit"
 stdin = "socket"
 tmp_directory = "tmp"
+pid_file = "web.pid"
+watch = ["src", "/srv/web/lib/"]
 
 [listen.http]
 stream = "0.0.0.0:8080"
@@ -179,6 +181,8 @@ func TestEveryKey(t *testing.T) {
 		WhenEmpty:           EmptyExit,
 		Stdin:               StdinSocket,
 		TmpDirectory:        "/etc/fugue/tmp",
+		PIDFile:             "/etc/fugue/web.pid",
+		Watch:               []string{"/etc/fugue/src", "/srv/web/lib"},
 		Listeners: []Listener{
 			{Name: "http", Stream: "0.0.0.0:8080", Backlog: 512, ReusePort: ptr(true), KeepAlive: ptr(false), NoDelay: ptr(true),
 				DeferAccept: 5 * time.Second, FreeBind: ptr(true), BindIPv6Only: "both", ReceiveBuffer: 65536, SendBuffer: 4096, NonBlocking: ptr(true)},
@@ -287,6 +291,8 @@ func TestErrors(t *testing.T) {
 		{"unknown key at the top", c + "worker = 1", `2:1: error: unknown key "worker"; did you mean workers?`},
 		{"swapped letters", c + "[raedy]\nwhen = \"auto\"", `2:2: error: unknown key "raedy"; did you mean ready?`},
 		{"unknown table", c + "[mood]\nx = 1", `2:2: error: unknown key "mood"`},
+		{"watch", c + "watch = \"src\"", `2:1: error: watch must be an array of paths, not "src"; say watch = ["src"]`},
+		{"watch nothing", c + "watch = [\"\"]", `2:10: error: watch[0] is empty`},
 		{"TMPDIR", c + "tmp_directory = \"runtime\"\nenvironment = { TMPDIR = \"/x\" }", `3:17: error: environment.TMPDIR: tmp_directory sets it, for each worker to its own`},
 		{"stdin", c + "stdin = \"inherit\"", `2:1: error: stdin must be "socket" or "null", not "inherit"`},
 		{"key of a table at the top", c + "max_surge = 1", `2:1: error: unknown key "max_surge"; it belongs in [reload]`},

@@ -90,6 +90,8 @@ func (d *decoder) schema() schema {
 		"supplementary_groups": d.list(&c.SupplementaryGroups),
 		"environment":          d.environment(),
 		"environment_files":    d.environmentFiles(),
+		"pid_file":             d.path(&c.PIDFile),
+		"watch":                d.paths(&c.Watch),
 		"orphans":              d.oneOf((*string)(&c.Orphans), string(OrphansKeep), string(OrphansStop)),
 		"when_empty":           d.oneOf((*string)(&c.WhenEmpty), string(EmptyHold), string(EmptyExit)),
 		"stdin":                d.oneOf((*string)(&c.Stdin), string(StdinSocket), string(StdinNull)),

@@ -91,6 +91,17 @@ func (d *decoder) path(dst *string) schema {
 	}, form: formText}
 }
 
+// paths is an array of them.
+func (d *decoder) paths(dst *[]string) schema {
+	return d.strings("an array of paths", func(name, s string, e *node) {
+		if s == "" {
+			d.errorf(e.pos, "%s is empty", name)
+			return
+		}
+		*dst = append(*dst, filepath.Clean(d.absolute(s, e.pos)))
+	})
+}
+
 func (d *decoder) absolute(path string, at Pos) string {
 	if filepath.IsAbs(path) {
 		return path

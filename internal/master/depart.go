@@ -144,6 +144,10 @@ func (h *host) Pass(processes []Process, held *activation.Set) (*savedExec, erro
 	for _, fd := range e.Files {
 		d.keep = append(d.keep, fd)
 	}
+	if h.pidFile != nil {
+		e.PIDFile = &savedFile{h.pidFile.Path(), h.pidFile.FD()}
+		d.keep = append(d.keep, e.PIDFile.FD)
+	}
 	return e, nil
 }
 
@@ -232,6 +236,7 @@ func resume(ctx context.Context, s Settings, role handover.Role) error {
 	}
 	defer h.close()
 	h.files.Resume(e.Files)
+	h.resumePIDFile(e.PIDFile)
 	h.inherited = append(h.inherited, activation.Inherited{Name: storedControl, FD: e.Control})
 	for uid, fd := range e.Inboxes {
 		h.inherited = append(h.inherited, activation.Inherited{Name: inboxName(uid), FD: fd})

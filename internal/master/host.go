@@ -20,6 +20,7 @@ import (
 	"fugue/internal/handover"
 	"fugue/internal/logs"
 	"fugue/internal/notify"
+	"fugue/internal/pidfile"
 	"fugue/internal/proc"
 	"fugue/internal/ready"
 	"fugue/internal/release"
@@ -59,9 +60,15 @@ type host struct {
 	handedOver bool
 	inboxCount atomic.Int32
 	cleaning   cleaning
+	pidFile    *pidfile.File // nil: none; Prepare's at a start, then the loop's
+	watching   *watching     // nil: nothing
 }
 
 func (h *host) close() {
+	h.stopWatching()
+	if h.pidFile != nil {
+		h.pidFile.Remove()
+	}
 	for _, inbox := range h.inboxes {
 		if h.unit == "" {
 			_ = inbox.Remove()
@@ -96,6 +103,9 @@ func (h *host) Tell(state string) {
 		h.settings.Log.Debugf("tell systemd %q: %v", state, err)
 	}
 	if state == notify.Ready { // a start or a reload is over
+		if h.settings.Ready != nil {
+			h.settings.Ready()
+		}
 		go h.checkStore()
 		go h.forget()
 	}
@@ -274,6 +284,8 @@ func (h *host) Configure(cfg *config.Config) {
 			h.settings.Log.SetLevel(level)
 		}
 	}
+	h.movePIDFile(cfg)
+	h.watchFiles(cfg)
 	mode, gid, err := controlRights(cfg)
 	if err == nil {
 		err = h.socket.Permit(mode, gid)

@@ -29,6 +29,12 @@ func (h *host) Prepare(ctx context.Context, current *activation.Set) (*Prepared,
 	if _, _, err := controlRights(cfg); err != nil {
 		return nil, err
 	}
+	if err := h.checkWatch(cfg); err != nil {
+		return nil, err
+	}
+	if err := h.checkPIDFile(cfg, current == nil); err != nil {
+		return nil, err
+	}
 	wanted, err := specs(cfg)
 	if err != nil {
 		return nil, err

@@ -33,6 +33,9 @@ type Settings struct {
 	Own     *logs.Own // behind Log; nil: it stays as it is
 	// Up is called once when the control socket answers; nil is fine.
 	Up func(*config.Config)
+	// Ready is called when the pool serves, each time systemd would be told so
+	// with READY=1; nil is fine.
+	Ready func()
 }
 
 // The names under which the fd store keeps what is the master's own.
@@ -141,6 +144,8 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 		return err
 	}
 	if in.State != nil {
+		h.movePIDFile(cfg)
+		h.watchFiles(cfg)
 		h.rights = in.State.rightsTo()
 		for _, g := range in.State.Generations { // its workers write there
 			if _, err := h.inbox(g.Release.UID, g.Release.GID); err != nil {
@@ -166,6 +171,9 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 		h.unwatch()
 		h.signals.Close()
 	}()
+	if proc.InheritsOrphans() { // after the guard, which is a child and no worker
+		defer proc.WatchOrphans(func() { m.report(orphans{proc.ReapOrphans}) })()
+	}
 	if h.settings.Up != nil {
 		h.settings.Up(cfg)
 	}

@@ -233,6 +233,13 @@ type savedExec struct {
 	Unit    string                `json:"unit,omitempty"`
 	Journal bool                  `json:"journal,omitempty"`
 	Events  *savedEvents          `json:"events,omitempty"`
+	PIDFile *savedFile            `json:"pid_file,omitempty"`
+}
+
+// savedFile is one that stays open.
+type savedFile struct {
+	Path string `json:"path"`
+	FD   int    `json:"fd"`
 }
 
 // errForeign is the error of a state that is not for this program or pool.
