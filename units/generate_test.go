@@ -148,6 +148,15 @@ func TestGeneratorWithoutDirectories(t *testing.T) {
 	}
 }
 
+// Generators run side by side: what another has just written stays.
+func TestGeneratorWritesOverNothing(t *testing.T) {
+	g, _ := generator(t, map[string]string{"out/web.service": "theirs"})
+	err := g.write(Unit{Name: "web.service", Text: "ours"})
+	if text, _ := os.ReadFile(g.Out + "/web.service"); err == nil || string(text) != "theirs" {
+		t.Errorf("%v, and the file says %q", err, text)
+	}
+}
+
 // words are what random files are made of: keys, values and pieces of both,
 // right, wrong, and hostile to unit files.
 var words = []string{
