@@ -76,6 +76,13 @@ func TestFilesAreWhole(t *testing.T) {
 			t.Errorf("%s does not say %q", name, says)
 		}
 	}
+	script := filepath.Join(t.TempDir(), "fugue.bash")
+	if err := os.WriteFile(script, files["completions/fugue.bash"], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("bash", "-n", script).CombinedOutput(); err != nil {
+		t.Errorf("bash does not read its completion: %v\n%s", err, out)
+	}
 	again := generated(t)
 	for name, content := range files {
 		if string(again[name]) != string(content) {
