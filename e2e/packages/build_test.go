@@ -35,8 +35,21 @@ type release func() (string, error)
 
 var (
 	olderOnce = sync.OnceValues(func() (string, error) { return build("older", older, runtime.GOARCH) })
-	newerOnce = sync.OnceValues(func() (string, error) { return build("newer", newer, runtime.GOARCH) })
+	newerOnce = sync.OnceValues(func() (string, error) { return build("newer", newer, everywhere) })
 )
+
+const everywhere = "amd64 arm64"
+
+// Patterns of the files for this machine.
+const (
+	debs     = "*_" + runtime.GOARCH + ".deb"
+	tarballs = "*-linux-" + runtime.GOARCH + ".tar.gz"
+)
+
+// rpms is what RPM calls this machine.
+func rpms() string {
+	return "*." + map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH] + ".rpm"
+}
 
 func build(name, version, arches string) (string, error) {
 	dir, err := made()

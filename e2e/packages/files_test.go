@@ -13,8 +13,9 @@ import (
 func TestReproducible(t *testing.T) {
 	t.Parallel()
 	var sums [2][]byte
-	for i, name := range []string{"first", "second"} {
-		dir, err := build(name, newer, "amd64 arm64")
+	again := func() (string, error) { return build("again", newer, everywhere) }
+	for i, made := range []release{newerOnce, again} {
+		dir, err := made()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +44,7 @@ func output(t *testing.T, command ...string) string {
 func TestLintian(t *testing.T) {
 	t.Parallel()
 	// Its exit status is not 0 if there is an error.
-	if out := output(t, "lintian", "--allow-root", "--fail-on", "error,warning", file(t, newerOnce, "*.deb")); out != "" {
+	if out := output(t, "lintian", "--allow-root", "--fail-on", "error,warning", file(t, newerOnce, debs)); out != "" {
 		t.Error(out)
 	}
 }
@@ -69,7 +70,7 @@ var parts = []string{
 
 func TestRPM(t *testing.T) {
 	t.Parallel()
-	rpm := file(t, newerOnce, "*.rpm")
+	rpm := file(t, newerOnce, rpms())
 	list := output(t, "rpm", "-qlp", rpm)
 	for _, path := range append(parts, "/usr/share/zsh/site-functions/_fugue", "/etc/fugue") {
 		if !strings.Contains("\n"+list, "\n"+path+"\n") {
@@ -92,7 +93,7 @@ func TestRPM(t *testing.T) {
 
 func TestDebHasAll(t *testing.T) {
 	t.Parallel()
-	list := output(t, "dpkg-deb", "-c", file(t, newerOnce, "*.deb"))
+	list := output(t, "dpkg-deb", "-c", file(t, newerOnce, debs))
 	for _, path := range append(parts, "/usr/share/zsh/vendor-completions/_fugue", "/etc/fugue/", "/usr/share/doc/fugue/changelog.gz", "/usr/share/lintian/overrides/fugue") {
 		if !strings.Contains(list, " ."+path+"\n") && !strings.Contains(list, " ."+path+" -> ") {
 			t.Errorf("%s is not in it:\n%s", path, list)
@@ -117,7 +118,7 @@ func TestNeedrestart(t *testing.T) {
 func TestTarball(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	output(t, "tar", "-C", dir, "-xzf", file(t, newerOnce, "*.tar.gz"))
+	output(t, "tar", "-C", dir, "-xzf", file(t, newerOnce, tarballs))
 	inside, err := filepath.Glob(filepath.Join(dir, "fugue-"+newer+"-linux-*", "install.sh"))
 	if err != nil || len(inside) != 1 {
 		t.Fatalf("install.sh in %s: %v, %v", dir, inside, err)

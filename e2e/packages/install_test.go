@@ -19,10 +19,10 @@ type box struct {
 func eachBox(t *testing.T, f func(t *testing.T, b *box)) {
 	t.Helper()
 	// Built once, and not while a sandbox waits.
-	debs := map[string]string{older: file(t, olderOnce, "*.deb"), newer: file(t, newerOnce, "*.deb")}
+	paths := map[string]string{older: file(t, olderOnce, debs), newer: file(t, newerOnce, debs)}
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
 		b := &box{t, sb}
-		for version, path := range debs {
+		for version, path := range paths {
 			b.Install(path, deb(version))
 		}
 		// Of no matter here, and slow: the index of manual pages.
