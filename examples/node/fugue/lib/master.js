@@ -54,7 +54,10 @@ function place(pool) {
     const made = fs.mkdtempSync(path.join(pool.options.tmp_path ?? os.tmpdir(), 'fugue-'));
     pool.directory = `${made}/fugue/${pool.name}`;
     pool.env.RUNTIME_DIRECTORY = pool.directory;
-    process.once('exit', () => fs.rmSync(made, { recursive: true, force: true }));
+    // A daemon's is its own for as long as it lives.
+    process.once('exit', code => {
+      if (!pool.options.daemonize || code !== 0) fs.rmSync(made, { recursive: true, force: true });
+    });
   }
 }
 
@@ -74,7 +77,7 @@ function argumentsFor({ name, binary, directory, options: o }, address, workers)
   flag('log.level', o.verbose ? 'info' : 'warning');
   const patience = o.worker_kill_timeout ?? (o.worker_to_master_ping_interval && 30_000);
   flag('watchdog.timeout', patience && `${patience}ms`);
-  flag('pid-file', file(o.master_pid_path));
+  flag('pid_file', file(o.master_pid_path));
   if (o.daemonize) args.push('--daemonize');
   for (const [key, value] of Object.entries(o.set ?? {})) set(key, value);
   args.push('-e', `FUGUE_BINARY=${binary}`, '-e', `FUGUE_NODE_MASTER=${directory}/control.sock`);
@@ -103,11 +106,15 @@ function run(pool, args) {
     ended(1);
   });
   pool.child.on('exit', (code, signal) => {
-    // A stop may come before fugue has begun to listen to signals.
-    if (pool.stopping && signal === 'SIGTERM') ended(0);
+    const daemon = pool.options.daemonize;
+    // What runs in the background is ready, and needs nobody in front of it.
+    if (daemon && code === 0 && !pool.stopping) pool.options.started?.();
+    // A stop may come before fugue has begun to listen to signals, and a daemon
+    // that it takes along was never ready.
+    if (pool.stopping && (signal === 'SIGTERM' || daemon)) ended(0);
     else ended(code ?? 128 + os.constants.signals[signal]);
   });
-  serves(pool, () => pool.options.started?.());
+  if (!pool.options.daemonize) serves(pool, () => pool.options.started?.());
 }
 
 /**
