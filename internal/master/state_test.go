@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,50 +19,102 @@ import (
 
 var writeState = flag.Bool("write-state", false, "write the state file of this version, once in its life")
 
-const stateGolden = "testdata/state/1.0.json"
+// stateGolden is what this version writes.
+const stateGolden = "testdata/state/1.1.json"
 
-// TestStateGolden: what version 1.0 has written is read for ever, and nothing
+// TestStateGolden: what any version has written is read for ever, and nothing
 // that it says is lost when it is written again.
 func TestStateGolden(t *testing.T) {
 	if *writeState {
 		writeGolden(t)
 	}
-	b := golden(t)
-	s, err := decode(b, "web")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("testdata/state/*.json")
+	if err != nil || len(files) < 2 || !slices.Contains(files, stateGolden) {
+		t.Fatalf("%v, %v", files, err)
 	}
-	h := s.Master
-	if h.Current != 2 || h.Rollout == nil || h.Rollout.To != 3 || len(s.Generations) != 2 || len(h.Changes) < 4 {
-		t.Errorf("read as %+v", h)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := decode(b, "web")
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := s.Master
+			if h.Current != 2 || h.Rollout == nil || h.Rollout.To != 3 || len(s.Generations) != 2 || len(h.Changes) < 4 {
+				t.Errorf("read as %+v", h)
+			}
+			states := map[string]bool{}
+			for _, w := range s.Workers {
+				states[w.State] = true
+			}
+			if len(states) != 4 {
+				t.Errorf("workers are %v, want one in each state", states)
+			}
+			again := reencode(t, s)
+			now := partsOf(t, again)
+			for name, was := range partsOf(t, b) {
+				if !has(now[name], was) {
+					t.Errorf("%s\n%v\nis written again as\n%v", name, was, now[name])
+				}
+			}
+			if twice, err := decode(again, "web"); err != nil || !bytes.Equal(reencode(t, twice), again) {
+				t.Errorf("written again and again it changes: %v", err)
+			}
+			restores(t, b)
+		})
 	}
-	states := map[string]bool{}
-	for _, w := range s.Workers {
-		states[w.State] = true
-	}
-	if len(states) != 4 {
-		t.Errorf("workers are %v, want one in each state", states)
-	}
-	again := reencode(t, s)
-	lines, linesAgain := bytes.Split(b, []byte("\n")), bytes.Split(again, []byte("\n"))
-	for i, line := range lines {
-		var was, is any
-		if len(line) > 0 && (json.Unmarshal(line, &was) != nil || json.Unmarshal(linesAgain[i], &is) != nil || !has(is, was)) {
-			t.Errorf("line %d\n%s\nis written again as\n%s", i+1, line, linesAgain[i])
-		}
-	}
-	if twice, err := decode(again, "web"); err != nil || !bytes.Equal(reencode(t, twice), again) {
-		t.Errorf("written again and again it changes: %v", err)
-	}
-	restores(t, b)
 }
 
+// golden is a small one: without anything appended.
 func golden(t testing.TB) []byte {
-	b, err := os.ReadFile(stateGolden)
+	b, err := os.ReadFile("testdata/state/1.0.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// partsOf is what a state says of each thing in the end, in the way of today:
+// version 1.0 had changes and slots in the master's record.
+func partsOf(t *testing.T, b []byte) map[string]any {
+	numbers := map[string]string{"change": "number", "generation": "number", "slot": "slot", "worker": "id"}
+	parts := map[string]any{}
+	put := func(part string, value any) {
+		number := any(0.0)
+		if v, ok := value.(map[string]any); ok && numbers[part] != "" {
+			number = v[numbers[part]]
+		}
+		parts[fmt.Sprintf("%s %v", part, number)] = value
+	}
+	for i, line := range bytes.Split(bytes.TrimSpace(b), []byte("\n")) {
+		var record map[string]any
+		if err := json.Unmarshal(line, &record); err != nil {
+			t.Fatalf("line %d: %v", i+1, err)
+		}
+		if gone, ok := record["gone"].(map[string]any); ok {
+			delete(parts, fmt.Sprintf("%v %v", gone["part"], gone["number"]))
+			continue
+		}
+		if i == 0 {
+			record = map[string]any{"header": record}
+		}
+		if master, ok := record["master"].(map[string]any); ok {
+			for list, part := range map[string]string{"changes": "change", "slots": "slot"} {
+				all, _ := master[list].([]any)
+				delete(master, list)
+				for _, one := range all {
+					put(part, one)
+				}
+			}
+		}
+		for part, value := range record {
+			put(part, value)
+		}
+	}
+	return parts
 }
 
 // has reports that a JSON value has all of another.
@@ -81,16 +135,24 @@ func has(is, was any) bool {
 func reencode(t testing.TB, s *saved) []byte {
 	var out bytes.Buffer
 	line := func(v any) {
-		b, err := json.Marshal(v)
+		b, err := encode(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out.Write(append(b, '\n'))
+		out.Write(b)
 	}
+	head := s.Master
+	head.Changes, head.Slots = nil, nil
 	line(s.header)
-	line(record{Master: &s.Master})
+	line(record{Master: &head})
+	for _, c := range s.Master.Changes {
+		line(record{Change: &c})
+	}
 	for _, g := range s.Generations {
 		line(record{Generation: &g})
+	}
+	for _, slot := range s.Master.Slots {
+		line(record{Slot: &slot})
 	}
 	for _, w := range s.Workers {
 		line(record{Worker: &w})
@@ -98,27 +160,33 @@ func reencode(t testing.TB, s *saved) []byte {
 	return out.Bytes()
 }
 
-// writeGolden catches a rollout with workers in each state.
+// writeGolden catches a rollout with workers in each state, as it is in the
+// file: with what was appended.
 func writeGolden(t *testing.T) {
 	started(t, "workers = 3", func(h *harness) {
 		h.deploy("v1", manner{ready: time.Second, drain: time.Minute})
 		h.expect(h.reload(), "ok", 0)
 		h.pass(2 * time.Minute)
+		h.with(func() { h.append = true })
+		h.expect(h.scale(5), "ok", 0)
+		h.pass(2 * time.Minute)
 		h.expect(h.scale(4), "ok", 0)
 		h.deploy("v2", manner{ready: 3 * time.Second, drain: time.Minute})
 		h.with(func() {
 			h.onSave = func(bool) {
-				s := h.savedNow()
-				states := map[string]bool{}
+				states, s := map[string]bool{}, h.savedNow()
 				for _, w := range s.Workers {
 					states[w.State] = true
 				}
-				if len(states) == 4 && s.Master.Rollout != nil {
-					h.onSave = nil
-					s.Boot, s.Program = "5a0be5e4-3a3c-4d5f-9a63-0d2f3a3e4c55", "1.0"
-					if err := os.WriteFile(stateGolden, reencode(t, s), 0o644); err != nil {
-						t.Error(err)
-					}
+				if len(states) < 4 || s.Master.Rollout == nil || !bytes.Contains(h.saved, []byte(`{"gone":`)) {
+					return
+				}
+				h.onSave = nil
+				_, lines, _ := bytes.Cut(h.saved, []byte("\n"))
+				head := header{stateMajor, stateMinor, fmt.Sprintf("%d.%d", stateMajor, stateMinor), "web", "5a0be5e4-3a3c-4d5f-9a63-0d2f3a3e4c55"}
+				first, _ := encode(head)
+				if err := os.WriteFile(stateGolden, append(first, lines...), 0o644); err != nil {
+					t.Error(err)
 				}
 			}
 		})
@@ -203,6 +271,9 @@ func TestStateOfWhichPartIsMissing(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	b := golden(f)
 	f.Add(b)
+	if appended, err := os.ReadFile(stateGolden); err == nil {
+		f.Add(appended)
+	}
 	for i, line := range bytes.SplitAfter(b, []byte("\n")) {
 		f.Add(line)
 		f.Add(b[:len(b)*i/10%len(b)])

@@ -68,6 +68,7 @@ type world struct {
 	told      []telling
 	saved     []byte // the state
 	saves     int
+	append    bool // never the whole
 	saveErr   error
 	onSave    func(stored bool) // before and after it, on the loop
 	lossy     bool              // a state was lost: no promise about what it would have had
@@ -335,7 +336,7 @@ func (w *world) Save(news []byte, whole func() ([]byte, error)) error {
 		return w.saveErr
 	}
 	w.saves++
-	if len(news) > 0 && w.saves%10 > 0 {
+	if len(news) > 0 && (w.saves%10 > 0 || w.append) {
 		w.saved = append(slices.Clip(w.saved), news...)
 		return nil
 	}
