@@ -31,6 +31,10 @@ func (m *Master) recycle(now time.Time, slots []int) (*change, error) {
 	case m.changes.recycle != nil:
 		return nil, control.Errorf(control.ExitBusy, "a recycle is under way (change %d); wait for it", m.changes.recycle.Number)
 	}
+	if len(m.leftovers) > 0 {
+		// What is ready of either generation may be all that there will be.
+		return nil, control.Errorf(control.ExitFailed, "the pool is stuck between two generations, where nobody is replaced; mend the release and reload")
+	}
 	ids, err := m.toRecycle(slots)
 	if err != nil {
 		return nil, err

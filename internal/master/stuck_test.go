@@ -36,6 +36,10 @@ func TestStuck(t *testing.T) {
 		h.heard("READY=1", 1)
 		s := h.state(control.StateDegraded)
 		h.mentions(s.Reason, "generation 2 failed", "going back to generation 1 failed too")
+		// Nobody is replaced there, so nobody is to wait for it.
+		if _, err := h.m.Recycle(h.ctx, control.RecycleRequest{}); exitOf(err) != control.ExitFailed {
+			t.Errorf("recycle: %v", err)
+		}
 		for _, p := range h.alive(0) {
 			if !p.silent {
 				before = append(before, p)
