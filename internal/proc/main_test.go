@@ -40,6 +40,8 @@ func worker(role string) {
 		forbidding()
 	case "capable":
 		capable()
+	case "adopting":
+		adopting()
 	case "closing":
 		closing()
 	}
