@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fugue/e2e"
+	"fugue/internal/control"
 )
 
 // The caller returns when the pool serves, and nothing of it goes along: no
@@ -178,33 +180,31 @@ func TestDaemonInterrupted(t *testing.T) {
 	}
 }
 
-// awaitState returns when the pool is in a state.
-func (p *pool) awaitState(state string) {
+// awaitState returns the master's number when the pool is in a state.
+func (p *pool) awaitState(state string) (pid int) {
 	p.t.Helper()
 	for late := time.Now().Add(guard); time.Now().Before(late); {
-		if _, out, _ := ask(p.t, p.fugue("status", "web", "-o", "json")); strings.Contains(out, `"state": "`+state+`"`) || strings.Contains(out, `"state":"`+state+`"`) {
-			return
+		var s control.Status
+		_, out, _ := ask(p.t, p.fugue("status", "web", "-o", "json"))
+		if json.Unmarshal([]byte(out), &s) == nil && s.State == state {
+			return s.PID
 		}
 	}
 	p.t.Fatalf("the pool is not %s", state)
+	return 0
 }
 
 // A daemon that is killed before it is ready has not told why, which is said.
 func TestDaemonKilled(t *testing.T) {
 	t.Parallel()
 	p := newPool(t)
-	cmd := p.fugue(slices.Insert(p.words("-hang"), 1, "--daemonize", "--pid-file", p.dir+"/web.pid")...)
+	cmd := p.fugue(slices.Insert(p.words("-hang"), 1, "--daemonize")...)
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitState("starting")
-	text, err := os.ReadFile(p.dir + "/web.pid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	pid := p.awaitState("starting")
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
