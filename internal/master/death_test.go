@@ -55,8 +55,8 @@ func TestDeathDuringStart(t *testing.T) {
 		h.state(control.StateRunning)
 		h.serve(1, 3)
 		h.heard("READY=1", 1)
-		if h.born != 3 {
-			t.Errorf("%d processes were made, want 3", h.born)
+		if h.bornNow() != 3 {
+			t.Errorf("%d processes were made, want 3", h.bornNow())
 		}
 		if c, err := h.m.Change(h.ctx, 1); err != nil || c.Kind != kindStart || c.Outcome != control.OutcomeOK {
 			t.Errorf("the start: %+v, %v", c, err)
@@ -278,8 +278,8 @@ func TestDeathsWhileThereIsNoMaster(t *testing.T) {
 		h.serve(1, 2)
 		h.logged("stopped while there was no master")
 		h.logged("ended while there was no master:")
-		if h.born != 4 {
-			t.Errorf("%d processes were made, want 4", h.born)
+		if h.bornNow() != 4 {
+			t.Errorf("%d processes were made, want 4", h.bornNow())
 		}
 		w := h.status().Workers[0]
 		if w.Restarts != 1 || w.LastExit != "ended while there was no master" {

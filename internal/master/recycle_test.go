@@ -35,16 +35,16 @@ func TestRecycle(t *testing.T) {
 		h.pass(time.Second)
 		h.serve(1, 3)
 		for _, p := range before {
-			if *p.told != 1 {
-				t.Errorf("worker %d was told to stop %d times", p.slot, *p.told)
+			if p.toldNow() != 1 {
+				t.Errorf("worker %d was told to stop %d times", p.slot, p.toldNow())
 			}
 		}
 		p := h.alive(1)[1]
 		h.expect(h.recycle(p.slot), control.OutcomeOK, 0, "1 worker replaced")
 		h.pass(time.Second)
 		h.serve(1, 3)
-		if *p.told != 1 || h.bornNow() != 7 {
-			t.Errorf("told %d times, %d workers in all", *p.told, h.bornNow())
+		if p.toldNow() != 1 || h.bornNow() != 7 {
+			t.Errorf("told %d times, %d workers in all", p.toldNow(), h.bornNow())
 		}
 		if _, err := h.m.Recycle(h.ctx, control.RecycleRequest{Slots: []int{1, 9}}); exitOf(err) != control.ExitFailed {
 			t.Errorf("recycle slot 9: %v", err)
@@ -138,7 +138,7 @@ func TestRecycleByMemory(t *testing.T) {
 		h.with(func() { h.memory[p.pid] = 101 << 20 })
 		h.pass(35 * time.Second)
 		h.serve(1, 3)
-		if h.bornNow() != 4 || *p.told != 1 {
+		if h.bornNow() != 4 || p.toldNow() != 1 {
 			t.Errorf("%d workers in all; %s", h.bornNow(), h.tale())
 		}
 		h.logged("uses 101 MiB, and 100 MiB are allowed")
@@ -152,11 +152,4 @@ func TestMemoryOfAGroup(t *testing.T) {
 	if used[group] < 1<<20 || used[group] > 1<<40 || used[1<<30] != 0 || len(used) != 2 {
 		t.Errorf("used: %v", used)
 	}
-}
-
-// bornNow is how many processes there have been.
-func (h *harness) bornNow() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.born
 }

@@ -44,8 +44,8 @@ func TestLatePing(t *testing.T) {
 		p.hang()
 		h.pass(11 * time.Second)
 		h.serve(1, 3)
-		if h.bornNow() != 4 || p.last != syscall.SIGABRT {
-			t.Errorf("%d workers in all, and the one that hung got %v; want 4 and SIGABRT; %s", h.bornNow(), p.last, h.tale())
+		if h.bornNow() != 4 || p.lastNow() != syscall.SIGABRT {
+			t.Errorf("%d workers in all, and the one that hung got %v; want 4 and SIGABRT; %s", h.bornNow(), p.lastNow(), h.tale())
 		}
 		h.logged("stopping worker 2", "sent no WATCHDOG=1 in time")
 		h.logged("worker 2 (pid 5000002) of generation 1 ended")
@@ -75,8 +75,8 @@ func TestLatePingOfADeafOne(t *testing.T) {
 		default:
 			t.Errorf("it lives; %s", h.tale())
 		}
-		if p.last != syscall.SIGQUIT {
-			t.Errorf("it got %v", p.last)
+		if p.lastNow() != syscall.SIGQUIT {
+			t.Errorf("it got %v", p.lastNow())
 		}
 	})
 }
@@ -88,8 +88,8 @@ func TestLatePingReplacedFirst(t *testing.T) {
 		p := h.worker(2)
 		p.hang()
 		h.pass(11 * time.Second)
-		if p.last != 0 || len(h.alive(1)) != 4 {
-			t.Errorf("%d live, and the one that hangs got %v; %s", len(h.alive(1)), p.last, h.tale())
+		if p.lastNow() != 0 || len(h.alive(1)) != 4 {
+			t.Errorf("%d live, and the one that hangs got %v; %s", len(h.alive(1)), p.lastNow(), h.tale())
 		}
 		s := h.status()
 		h.mentions(s.Workers[1].Note, "sent no WATCHDOG=1 in time", "take its place first")
@@ -99,8 +99,8 @@ func TestLatePingReplacedFirst(t *testing.T) {
 		h.upgrade() // the successor knows which one it is
 		h.pass(10 * time.Second)
 		h.serve(1, 3)
-		if p.last != syscall.SIGABRT {
-			t.Errorf("it got %v", p.last)
+		if p.lastNow() != syscall.SIGABRT {
+			t.Errorf("it got %v", p.lastNow())
 		}
 	})
 }
@@ -111,8 +111,8 @@ func TestTrigger(t *testing.T) {
 		p.say(p.pid, "WATCHDOG=trigger")
 		h.pass(time.Second)
 		h.serve(1, 2)
-		if p.last != syscall.SIGABRT || h.bornNow() != 3 {
-			t.Errorf("it got %v; %d workers in all", p.last, h.bornNow())
+		if p.lastNow() != syscall.SIGABRT || h.bornNow() != 3 {
+			t.Errorf("it got %v; %d workers in all", p.lastNow(), h.bornNow())
 		}
 	})
 }
@@ -180,7 +180,7 @@ func TestTheLoopIsLate(t *testing.T) {
 				t.Errorf("%d workers in all: after a stop of %v somebody was taken to hang; %s", h.bornNow(), span, h.tale())
 			}
 			h.pass(10 * time.Minute)
-			if h.bornNow() != 4 || p.last != syscall.SIGABRT {
+			if h.bornNow() != 4 || p.lastNow() != syscall.SIGABRT {
 				t.Errorf("%d workers in all; %s", h.bornNow(), h.tale())
 			}
 		})
@@ -232,8 +232,8 @@ func TestUnread(t *testing.T) {
 	started(t, "workers = 3", func(h *harness) {
 		h.with(func() { h.unread = map[int]time.Time{h.processes[5_000_002].pid: time.Now()} })
 		h.pass(time.Hour)
-		if h.bornNow() != 3 || h.looks != 0 {
-			t.Errorf("%d workers, %d looks", h.bornNow(), h.looks)
+		if h.bornNow() != 3 || h.looksNow() != 0 {
+			t.Errorf("%d workers, %d looks", h.bornNow(), h.looksNow())
 		}
 	})
 	started(t, "workers = 3\n[watchdog]\nstuck = \"20s\"", func(h *harness) {
@@ -245,15 +245,15 @@ func TestUnread(t *testing.T) {
 		}
 		h.pass(6 * time.Second)
 		h.serve(1, 3)
-		if h.bornNow() != 4 || p.last != syscall.SIGABRT {
-			t.Errorf("%d workers, and it got %v; %s", h.bornNow(), p.last, h.tale())
+		if h.bornNow() != 4 || p.lastNow() != syscall.SIGABRT {
+			t.Errorf("%d workers, and it got %v; %s", h.bornNow(), p.lastNow(), h.tale())
 		}
 		h.logged("worker 2", "left a connection unread for 20")
 		h.kill9()
 		h.succeed(false)
-		looks := h.looks
+		looks := h.looksNow()
 		h.pass(time.Minute)
-		if n := h.looks - looks; n < 12 || n > 14 {
+		if n := h.looksNow() - looks; n < 12 || n > 14 {
 			t.Errorf("%d looks in a minute", n)
 		}
 	})
