@@ -100,7 +100,7 @@ func (p *Pool) recycle() {
 		if w.due == Wanted || w.State != Available {
 			continue
 		}
-		if c := p.Count(w.Generation); c.Available == c.Wanted && c.Starting == 0 {
+		if c := p.Count(w.Generation); c.Available == c.Wanted && c.Ready == c.Available && c.Starting == 0 {
 			w.Leaving = w.due
 			return
 		}

@@ -80,6 +80,10 @@ func TestMutants(t *testing.T) {
 			File: "watchdog.go", Old: "late = late || now.Sub(w.aliveBy) > w.interval/lateLoop", New: "late = false",
 		},
 		{
+			Name: "a late look is held against those that start", Rule: "(table|wake)",
+			File: "next.go", Old: "late = late || w.startsBy() && timeout > 0 && now.Sub(w.readyBy) > timeout/lateLoop", New: "late = late && timeout > 0",
+		},
+		{
 			Name: "a late ping is judged without reading", Rule: "(table|watchdog)",
 			File: "watchdog.go", Old: "			w.overdue = true\n", New: "			w.overdue = true\n			p.hung(now, w, Silent)\n",
 		},

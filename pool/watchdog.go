@@ -8,8 +8,8 @@ import "time"
 // that somebody is overdue, and judges when it is told that all words have
 // been read.
 
-// lateLoop is the share of an interval by which the look at a deadline may be
-// late. One that comes later says nothing about the workers: the master was
+// lateLoop is the share of an interval, or of the time to start, by which the
+// look at a deadline may be late. One that comes later says nothing about the workers: the master was
 // stopped or starved, or the machine with all that runs on it stood still.
 const lateLoop = 8
 

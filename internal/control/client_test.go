@@ -213,9 +213,16 @@ func TestGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Client{entry: Entry{Name: "web", PID: cmd.Process.Pid}}
+	left, leave := context.WithCancel(context.Background())
+	lives := make(chan error, 1)
+	go func() { lives <- c.Gone()(left) }()
+	leave()
+	if err := <-lives; !errors.Is(err, context.Canceled) {
+		t.Errorf("of one that lives, and is not waited for any more: %v", err)
+	}
 	gone := c.Gone()
 	in.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := gone(ctx); err != nil {
 		t.Error(err)

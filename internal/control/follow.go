@@ -3,11 +3,13 @@ package control
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -139,27 +141,23 @@ func read(s *Stream, number int, each func(Event, []byte)) (Change, bool) {
 // or ctx has. It is to be called before the master is asked to stop, so that
 // its PID cannot be another's by then.
 func (c *Client) Gone() func(ctx context.Context) error {
-	fd, err := unix.PidfdOpen(c.entry.PID, 0)
+	fd, err := unix.PidfdOpen(c.entry.PID, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return func(context.Context) error { return nil } // ended already, or of another PID namespace
 	}
+	// In the netpoller: a poll(2) of its own would outlive a ctx that ends.
+	file := os.NewFile(uintptr(fd), "pidfd")
 	return func(ctx context.Context) error {
-		defer unix.Close(fd)
-		ended := make(chan error, 1)
-		go func() {
-			for {
-				_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-				if !errors.Is(err, unix.EINTR) {
-					ended <- err
-					return
-				}
-			}
-		}()
-		select {
-		case err := <-ended:
+		defer file.Close()
+		conn, err := file.SyscallConn()
+		if err != nil {
 			return err
-		case <-ctx.Done():
-			return ctx.Err()
 		}
+		defer context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) })()
+		err = conn.Read(func(fd uintptr) bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+		})
+		return cmp.Or(ctx.Err(), err)
 	}
 }
