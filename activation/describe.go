@@ -82,8 +82,8 @@ func Listening(l Listener) bool {
 // Revive makes a TCP listener that somebody shut down listen again, with its
 // address and the backlog of its Spec; one that listens is left alone. Other
 // kinds of socket cannot be revived: the error says so, and a reload binds a
-// unix path anew. systemd drops a socket from the fd store when it is shut
-// down, so a revived one is to be stored again.
+// unix path anew. Unless it was stored with FDPOLL=0, systemd drops a socket
+// from the fd store when it is shut down.
 func Revive(l Listener) error {
 	if Listening(l) {
 		return nil
@@ -91,14 +91,8 @@ func Revive(l Listener) error {
 	if l.Network != "tcp" {
 		return fmt.Errorf("revive %s %s: it was shut down by a worker, and the kernel offers no way back for this kind of socket: reload to bind it anew", l.Network, l.Address)
 	}
-	// The shutdown released a port that the kernel had chosen: a mere listen
-	// would come up on another. EINVAL: the port is still bound.
-	if e, err := endpointOf(l); err == nil {
-		if sa, err := e.sockaddr(); err == nil {
-			if err := unix.Bind(l.FD, sa); err != nil && !errors.Is(err, unix.EINVAL) {
-				return fmt.Errorf("revive: %w", bindError(e, err, nil))
-			}
-		}
+	if err := keepPort(l); err != nil {
+		return fmt.Errorf("revive: %w", err)
 	}
 	if err := unix.Listen(l.FD, backlog(l.Spec)); err != nil {
 		return fmt.Errorf("revive %s %s: listen: %w", l.Network, l.Address, err)

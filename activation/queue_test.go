@@ -1,6 +1,7 @@
 package activation
 
 import (
+	"errors"
 	"net"
 	"os"
 	"runtime"
@@ -101,6 +102,38 @@ func TestReviveTCP(t *testing.T) {
 			t.Errorf("backlog %d", limit)
 		}
 		reaches(t, l)
+	}
+}
+
+// A listener refuses, for all who hold it, and lets connections in again at its
+// address: as often as is wanted.
+func TestRefuse(t *testing.T) {
+	for _, stream := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l := only(t, commit(t, nil, nil, Spec{Name: "a", Stream: stream, Backlog: 6}))
+		dup, err := unix.Dup(l.FD)
+		ok(t, err)
+		defer unix.Close(dup)
+		other := l
+		other.FD = dup
+		for range 3 {
+			ok(t, Refuse(l))
+			ok(t, Refuse(other)) // and once more is nothing
+			if err := connect(l); !errors.Is(err, unix.ECONNREFUSED) {
+				t.Errorf("connect: %v", err)
+			}
+			if addressOf(t, l.FD) != l.Address {
+				t.Errorf("it gave up %s", l.Address)
+			}
+			ok(t, Revive(other))
+			reaches(t, l)
+		}
+	}
+	s := commit(t, nil, nil, Spec{Name: "a", Stream: sockPath(t)}, Spec{Name: "b", Datagram: "127.0.0.1:0"})
+	for _, l := range s.Listeners() {
+		wantErr(t, Refuse(l), "only TCP sockets that fugue bound", l.Address)
+		if l.Refusable() || !Listening(l) {
+			t.Errorf("%s was shut down", l.Address)
+		}
 	}
 }
 

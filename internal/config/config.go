@@ -145,8 +145,9 @@ type WhenEmpty string
 
 // The values of when_empty. A state of an older program has none: hold.
 const (
-	EmptyHold WhenEmpty = "hold" // connections wait until a worker has come up
-	EmptyExit WhenEmpty = "exit" // the master ends
+	EmptyHold   WhenEmpty = "hold"   // connections wait until a worker has come up
+	EmptyRefuse WhenEmpty = "refuse" // connections are refused until one is started
+	EmptyExit   WhenEmpty = "exit"   // the master ends
 )
 
 // When is what makes a worker ready.

@@ -103,8 +103,26 @@ type Warning struct {
 // String is one line, as that of an Error.
 func (w Warning) String() string { return w.Pos.String() + ": warning: " + w.Msg }
 
-// Warnings tells of a stop signal by which a known server loses requests.
-func (c *Config) Warnings() []Warning {
+// Warnings tells of a stop signal by which a known server loses requests, and of
+// listeners that cannot do what when_empty wants.
+func (c *Config) Warnings() []Warning { return append(c.losing(), c.holding()...) }
+
+// holding are the listeners that hold connections where they are to be refused.
+// What a .socket unit passes, which is held as well, shows only at a start.
+func (c *Config) holding() (list []Warning) {
+	if c.WhenEmpty != EmptyRefuse {
+		return nil
+	}
+	for _, l := range c.Listeners {
+		if strings.HasPrefix(l.Stream, "/") || strings.HasPrefix(l.Stream, "@") {
+			list = append(list, Warning{c.Pos("listen." + l.Name + ".stream"), fmt.Sprintf("with no worker left connections to %s wait, whatever when_empty says: a unix socket that was shut down never listens again", l.Name)})
+		}
+	}
+	return list
+}
+
+// losing tells of a stop signal by which a known server loses requests.
+func (c *Config) losing() []Warning {
 	name, _ := findServer(c.texts())
 	if name == "" {
 		name = c.Preset

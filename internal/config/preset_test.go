@@ -124,6 +124,9 @@ func TestWarnings(t *testing.T) {
 		{"command = ['uwsgi-core']", `1:1: warning: uwsgi cuts requests off at every stop signal that it knows by itself; preset = "uwsgi" gives it one that does not`},
 		{"command = ['uwsgi-core']\npreset = 'uwsgi'", ""},
 		{"command = ['perl', '-e', 'unicorn']", ""},
+		{"command = ['x']\nwhen_empty = 'refuse'\n[listen.a]\nstream = '/run/a'\n[listen.b]\nstream = '80'\n[listen.d]\ndatagram = '/run/d'",
+			"4:1: warning: with no worker left connections to a wait, whatever when_empty says: a unix socket that was shut down never listens again"},
+		{"command = ['x']\n[listen.a]\nstream = '/run/a'", ""},
 	} {
 		c, err := parseOne(t, tt.text, Options{})
 		if err != nil {

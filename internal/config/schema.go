@@ -93,7 +93,7 @@ func (d *decoder) schema() schema {
 		"pid_file":             d.path(&c.PIDFile),
 		"watch":                d.paths(&c.Watch),
 		"orphans":              d.oneOf((*string)(&c.Orphans), string(OrphansKeep), string(OrphansStop)),
-		"when_empty":           d.oneOf((*string)(&c.WhenEmpty), string(EmptyHold), string(EmptyExit)),
+		"when_empty":           d.oneOf((*string)(&c.WhenEmpty), string(EmptyHold), string(EmptyRefuse), string(EmptyExit)),
 		"stdin":                d.oneOf((*string)(&c.Stdin), string(StdinSocket), string(StdinNull)),
 		"tmp_directory":        d.tmpDirectory(),
 		"listen":               {each: d.listener},

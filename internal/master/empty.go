@@ -17,7 +17,8 @@ func (m *Master) empty() bool {
 }
 
 // steerEmpty ends a master without workers where that is wanted: whoever started
-// it is to see it and to act. Else connections wait, in the queues of the sockets.
+// it is to see it and to act. Else connections wait in the queues of the sockets, or
+// are refused (see turnAway).
 func (m *Master) steerEmpty(now time.Time) {
 	g := m.generations[m.current]
 	if m.perished == nil {

@@ -123,7 +123,9 @@ func (h *host) Store(l activation.Listener) {
 	if l.Origin == activation.Systemd || l.StoreName == "" {
 		return
 	}
-	if err := h.systemd.StoreFD(l.StoreName, l.FD, true); err != nil {
+	// A TCP socket that was shut down, by a worker or to refuse connections, shows
+	// POLLHUP: systemd would drop it, and with it the address.
+	if err := h.systemd.StoreFD(l.StoreName, l.FD, l.Network != "tcp"); err != nil {
 		h.settings.Log.Warnf("keep listener %s in systemd's fd store: %v", l.Name, err)
 	}
 }

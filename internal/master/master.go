@@ -75,6 +75,7 @@ type Master struct {
 	upSince    time.Time
 	everReady  bool          // READY=1 has been sent
 	stuck      string        // why going back failed; until a rollout succeeds
+	refusing   refusing
 	perished   *pool.Failure // the last of the workers, once the master is to end for it
 	scaleBase  int           // failures there had been when the scale under way began
 

@@ -34,6 +34,7 @@ func (m *Master) restore(now time.Time, in Inheritance) {
 	m.wanted, m.fileWanted, m.paused = h.Wanted, h.FileWanted, h.Paused
 	m.stuck, m.scaleBase, m.dropped = h.Stuck, h.ScaleBase, h.Dropped
 	m.sockets = in.Held
+	m.takeOverRefusal()
 	m.reopenAsked = h.Reopen
 	if e := s.Exec; in.Handover && e != nil && e.Events != nil {
 		m.events.restore(*e.Events)

@@ -43,6 +43,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 	m.save()
 	m.act()
 	m.reopen()
+	m.turnAway()
 	m.answer()
 	m.publish(now)
 	if m.handOver(now) {
@@ -68,6 +69,11 @@ func (m *Master) spawnSome(now time.Time) bool {
 	m.spawns = m.spawns[len(batch):]
 	failed := false
 	for _, a := range batch {
+		if err := m.letIn(); err != nil {
+			m.unstarted(now, a, err)
+			failed = true
+			continue
+		}
 		failed = !m.spawn(now, a) || failed
 	}
 	return failed || len(m.spawns) > 0

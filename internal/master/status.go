@@ -59,7 +59,11 @@ func (m *Master) status(now time.Time) control.Status {
 	}
 	if m.sockets != nil {
 		for i, l := range m.sockets.Listeners() {
-			s.Listeners = append(s.Listeners, statusListener(l, firstFD+i))
+			listener := statusListener(l, firstFD+i)
+			if m.refusing.on && l.Refusable() {
+				listener.Note = "refuses connections: no worker is left"
+			}
+			s.Listeners = append(s.Listeners, listener)
 		}
 	}
 	return s
@@ -156,7 +160,11 @@ func (m *Master) state() (state, reason string) {
 	}
 	ready := m.pool.Total().Ready
 	if m.empty() {
-		return control.StateDegraded, "no worker is left, and connections wait" + m.lastFailure()
+		what := ", and connections wait"
+		if m.refusing.on {
+			what = ", refusing connections"
+		}
+		return control.StateDegraded, "no worker is left" + what + m.lastFailure()
 	}
 	if ready < m.least(g) && m.pool.Failing(m.current) {
 		return control.StateDegraded, fmt.Sprintf("%d of %s ready", ready, count(m.aim(), "worker")) + m.lastFailure()

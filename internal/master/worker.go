@@ -66,9 +66,7 @@ func (m *Master) spawn(now time.Time, a pool.Action) bool {
 		func() { m.report(exited{a.ID}) },
 	)
 	if err != nil {
-		m.obits.add(&obituary{id: a.ID, slot: a.Slot, generation: a.Generation, launch: err, complete: true})
-		m.pool.SpawnFailed(now, a.ID)
-		m.log.Errorf("worker %d of generation %d could not be started: %v", a.Slot, a.Generation, err)
+		m.unstarted(now, a, err)
 		return false
 	}
 	w.process, w.memo = process, process.Memo()

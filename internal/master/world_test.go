@@ -172,6 +172,11 @@ func (w *world) Start(l Launch, launched func(error), exited func()) (Process, e
 	if how.start != nil {
 		return nil, how.start
 	}
+	for _, socket := range l.Sockets.Listeners() {
+		if !activation.Listening(socket) {
+			w.breaks("worker %d is started with listener %s shut down", l.Slot, socket.Name)
+		}
+	}
 	w.lastPID++
 	p := w.process(w.lastPID, how)
 	p.slot, p.generation = l.Slot, int(l.Generation)
