@@ -52,7 +52,7 @@ func TestCrashLoop(t *testing.T) {
 		h.die(h.worker(1), proc.Exit{Code: 1})
 		h.pass(10 * time.Minute)
 		h.with(func() {
-			if n := h.bornNow() - 3; n < 15 || n > 45 { // 0.1 s, 0.2 s, … 30 s, ±25 %
+			if n := h.born - 3; n < 15 || n > 45 { // 0.1 s, 0.2 s, … 30 s, ±25 %
 				t.Errorf("%d starts in ten minutes", n)
 			}
 		})
