@@ -29,7 +29,7 @@ import (
 var imports = map[string][]string{
 	"":                 {"internal/cli", "internal/handover"}, // main hands os.Args on, unless it is a part of a handover
 	"internal/cli":     {below},                               // words for humans around all the rest
-	"internal/master":  {"activation", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/pidfile", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "internal/tmpdir", "internal/unread", "internal/watch", "pool", "reload"},
+	"internal/master":  {"activation", "internal/cgroup", "internal/config", "internal/control", "internal/handover", "internal/launch", "internal/logs", "internal/notify", "internal/pidfile", "internal/proc", "internal/ready", "internal/release", "internal/systemd", "internal/tmpdir", "internal/unread", "internal/watch", "pool", "reload"},
 	"internal/sweep":   {"internal/proc", "internal/systemd"},
 	"internal/proc":    {"internal/launch", "internal/launch/elf"}, // a child is started through a shim
 	"internal/release": {"internal/config", "internal/tmpdir"},     // a release is made from a config; what it asks for must be possible
@@ -38,6 +38,7 @@ var imports = map[string][]string{
 	"reload":           {"pool"},                                   // a rollout moves a pool's targets
 
 	"activation":        nil,
+	"internal/cgroup":   nil,
 	"internal/config":   nil,
 	"internal/control":  nil,
 	"internal/daemon":   nil,

@@ -211,6 +211,14 @@ type Limits struct {
 	// AmbientCapabilities are those that a worker has whatever its user; nil:
 	// none for another user than the master's, else the master's.
 	AmbientCapabilities *Capabilities
+
+	// Cgroup is whether a worker has a cgroup of its own; nil: where the unit
+	// is delegated. What follows is set in it.
+	Cgroup     *bool  `json:",omitempty"`
+	MemoryMax  uint64 `json:",omitempty"` // bytes, as MemoryHigh; 0: not limited. Unlimited: said to be so
+	MemoryHigh uint64 `json:",omitempty"`
+	TasksMax   uint64 `json:",omitempty"` // processes and threads, in the same way
+	CPUWeight  int    `json:",omitempty"` // 0: the kernel's, 100
 }
 
 // Rlimit is one limit of setrlimit(2).

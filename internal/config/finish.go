@@ -25,6 +25,7 @@ func (d *decoder) finish() {
 	d.checkReload()
 	d.checkTimes()
 	d.checkCapabilities()
+	d.checkCgroup()
 	if _, said := c.Positions["environment.TMPDIR"]; said && c.TmpDirectory != "" {
 		d.errorf(c.Pos("environment.TMPDIR"), "environment.TMPDIR: tmp_directory sets it, for each worker to its own")
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"strconv"
 	"strings"
@@ -237,6 +238,7 @@ func (d *decoder) limits() map[string]schema {
 		"capability_bounding_set": d.capabilities(&l.CapabilityBoundingSet),
 		"ambient_capabilities":    d.capabilities(&l.AmbientCapabilities),
 	}
+	maps.Copy(keys, d.cgroupKeys(l))
 	for _, r := range rlimits {
 		keys[r.name] = d.leaf(Number, r.what(), func(v any) error {
 			soft, hard, err := r.read(v)

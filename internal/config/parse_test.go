@@ -104,6 +104,11 @@ oom_score_adj = 500
 no_new_privs = true
 capability_bounding_set = ["CAP_NET_BIND_SERVICE", "net_raw"]
 ambient_capabilities = ["cap_net_raw"]
+cgroup = true
+memory_max = "1G"
+memory_high = "infinity"
+tasks_max = 512
+cpu_weight = 50
 
 [log]
 stdout = "relay:/var/log//web-{worker}.log"
@@ -202,6 +207,7 @@ func TestEveryKey(t *testing.T) {
 				{"nproc", 6, 100, 100}, {"cpu", 0, 600, 600}},
 			Umask: 0o027, Nice: ptr(-5), OOMScoreAdj: ptr(500), NoNewPrivs: true,
 			CapabilityBoundingSet: ptr(Capabilities(1<<10 | 1<<13)), AmbientCapabilities: ptr(Capabilities(1 << 13)),
+			Cgroup: ptr(true), MemoryMax: 1 << 30, MemoryHigh: Unlimited, TasksMax: 512, CPUWeight: 50,
 		},
 		Log: Log{Stdout: Output{ToRelay, Template{text: "/var/log/web-{worker}.log"}}, Stderr: Output{ToFile, Template{text: "/etc/fugue/near/err.log"}},
 			ReopenSignal: 12, Master: "/var/log/fugue.log", Format: "json", Level: "warning"},
@@ -379,6 +385,10 @@ func TestErrors(t *testing.T) {
 		{"all but a capability", c + "[limits]\ncapability_bounding_set = [\"~CAP_SYS_ADMIN\"]", `3:28: error: limits.capability_bounding_set[0]: "~CAP_SYS_ADMIN": list the capabilities that are kept; there is no set of all but some`},
 		{"one capability", c + "[limits]\nambient_capabilities = \"CAP_KILL\"", `3:1: error: limits.ambient_capabilities must be an array of names such as ["CAP_NET_BIND_SERVICE"], not "CAP_KILL"; say ambient_capabilities = ["CAP_KILL"]`},
 		{"capability out of bounds", c + "[limits]\nambient_capabilities = [\"CAP_KILL\"]\ncapability_bounding_set = []", `3:1: error: limits.ambient_capabilities: CAP_KILL is not in limits.capability_bounding_set: nothing that a worker runs may have it`},
+		{"no memory", c + "[limits]\nmemory_max = 0", `3:1: error: limits.memory_max must be a size such as "512M", or "infinity", not 0: it has to be more than 0; for no limit say "infinity"`},
+		{"tasks", c + "[limits]\ntasks_max = \"50%\"", `3:1: error: limits.tasks_max must be a number of tasks, or "infinity", not "50%": "50%" is not a number`},
+		{"weight", c + "[limits]\ncpu_weight = 0", `3:1: error: limits.cpu_weight must be a whole number, not 0: less than 1`},
+		{"no cgroup to limit", c + "[limits]\ncpu_weight = 5\nmemory_high = \"1G\"\ncgroup = false", `5:1: error: limits.cgroup: false leaves nothing that limits.memory_high, limits.cpu_weight could be set in`},
 		{"nice", c + "[limits]\nnice = 20", `3:1: error: limits.nice must be a whole number, not 20: more than 19`},
 
 		{"placeholder", "command = [\"x\",\n\t\"{prot}\"]", `2:2: error: command[1]: unknown placeholder "{prot}"; known are {fd} {addr} {host} {port} {worker} {generation}, and a literal brace is written "{{" or "}}"`},

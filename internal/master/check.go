@@ -18,13 +18,14 @@ import (
 func Check(cfg *config.Config) (*release.Release, error) {
 	_, specsErr := specs(cfg)
 	_, _, controlErr := controlRights(cfg)
+	cgroupErr := checkControllers(cfg)
 	rel, releaseErr := release.Make(cfg, likelySockets(cfg), os.Environ())
 	var logsErr error
 	if releaseErr == nil { // whose files they are is not known otherwise
 		logsErr = checkLogs(cfg, rel)
 	}
 	var all config.Errors
-	for _, err := range []error{specsErr, controlErr, releaseErr, logsErr} {
+	for _, err := range []error{specsErr, controlErr, cgroupErr, releaseErr, logsErr} {
 		if some, ok := errors.AsType[config.Errors](err); ok {
 			all = append(all, some...)
 		} else if one, ok := errors.AsType[*config.Error](err); ok {
@@ -32,7 +33,7 @@ func Check(cfg *config.Config) (*release.Release, error) {
 		}
 	}
 	if all == nil {
-		return rel, errors.Join(specsErr, controlErr, releaseErr, logsErr)
+		return rel, errors.Join(specsErr, controlErr, cgroupErr, releaseErr, logsErr)
 	}
 	return rel, all
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"fugue/internal/cgroup"
 	"fugue/internal/logs"
 	"fugue/internal/notify"
 	"fugue/pool"
@@ -21,7 +22,7 @@ func (f datagram) apply(m *Master, now time.Time) {
 	default:
 		return
 	}
-	w := m.sender(f.PID, f.Lineage)
+	w := m.sender(f.PID, f.Lineage, f.Cgroup)
 	if w == nil || f.BadReason != "" {
 		if m.strangers[f.PID] == nil { // a predecessor's worker still says how it is
 			m.drop(now, f.Message)
@@ -80,8 +81,9 @@ func (m *Master) drop(now time.Time, d notify.Message) {
 const lateWord = 100 * time.Millisecond
 
 // sender finds the worker that a process belongs to: itself, its group, its
-// session, or one of its ancestors.
-func (m *Master) sender(pid int, lineage []int) *worker {
+// session, one of its ancestors, or the cgroup that it is in, which is the one
+// thing that nobody can leave behind.
+func (m *Master) sender(pid int, lineage []int, in string) *worker {
 	byPID := func(pid int) *worker {
 		for _, w := range m.workers {
 			if w.process.PID() == pid {
@@ -95,6 +97,11 @@ func (m *Master) sender(pid int, lineage []int) *worker {
 	}
 	for _, pid := range lineage {
 		if w := byPID(pid); w != nil {
+			return w
+		}
+	}
+	for _, w := range m.workers {
+		if cgroup.Within(in, w.process.Memo().Cgroup) {
 			return w
 		}
 	}

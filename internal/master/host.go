@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fugue/activation"
+	"fugue/internal/cgroup"
 	"fugue/internal/config"
 	"fugue/internal/control"
 	"fugue/internal/handover"
@@ -35,14 +36,15 @@ type host struct {
 	hold      *control.Hold
 	systemd   *notify.Systemd // nil: nobody listens
 	unit      string
-	journal   bool // workers get journal streams of their own
+	cgroup    *cgroup.Base // of the unit; nil: we are in none
+	journal   bool         // workers get journal streams of their own
 	inherited []activation.Inherited
 	strangers []int
 	listening atomic.Pointer[[]*notify.Inbox] // a copy of inboxes, for the loop
 	inboxes   map[int]*notify.Inbox           // by the workers' user; touched by Prepare only, of which there is one at a time
 	former    []*notify.Inbox                 // a predecessor's, of other users; Prepare's too
 	report    func(fact)
-	owns      func(pid int, lineage []int) bool
+	owns      func(pid int, lineage []int, cgroup string) bool
 	pool      control.Pool
 	socket    *control.Socket
 	server    *control.Server
@@ -89,7 +91,11 @@ func (h *host) findStrangers() ([]int, error) {
 	if h.unit == "" {
 		return nil, nil
 	}
-	return proc.Strangers(os.Getpid())
+	unit, err := proc.UnitCgroup(h.unit)
+	if err != nil {
+		return nil, err
+	}
+	return unit.Strangers(os.Getpid())
 }
 
 // Watch implements World.
@@ -304,7 +310,10 @@ func (h *host) Configure(cfg *config.Config) {
 
 // access is who may talk to the master.
 func (h *host) access(cfg *config.Config) control.Access {
-	a := control.Access{Refuse: func(pid int) bool { return h.owns(pid, notify.Lineage(pid)) }}
+	a := control.Access{Refuse: func(pid int) bool {
+		line, cgroup := notify.Lineage(pid)
+		return h.owns(pid, line, cgroup)
+	}}
 	if gid, err := groupID(cfg.Control.Group); err == nil && gid >= 0 {
 		a.Writers.GIDs = []int{gid}
 	}

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,8 @@ func TestWhoSays(t *testing.T) {
 		two.say(two.pid, "READY=1")
 		h.pass(0)
 		h.heard("READY=1", 1)
-		if !h.m.OwnsProcess(one.pid, nil) || !h.m.OwnsProcess(4712, []int{9, two.pid}) || h.m.OwnsProcess(4711, []int{4710}) {
+		if !h.m.OwnsProcess(one.pid, nil, "") || !h.m.OwnsProcess(4712, []int{9, two.pid}, "") || h.m.OwnsProcess(4711, []int{4710}, "/web.service") ||
+			!h.m.OwnsProcess(4713, []int{4713, 1}, fmt.Sprintf("/web.service/worker-%d/sub", two.pid)) {
 			t.Error("who is a worker's and who is not")
 		}
 	})

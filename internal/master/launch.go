@@ -24,16 +24,22 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 	if err != nil {
 		return nil, err
 	}
-	p, err := h.start(l, tmp, launched, h.thenRemove(tmp, exited))
+	own, err := h.makeCgroup(l.Config, l.Slot)
 	if err != nil {
 		h.removeTmp(tmp)
+		return nil, err
+	}
+	p, err := h.start(l, tmp, own, launched, h.thenRemove(tmp, h.thenRemoveCgroup(own, exited)))
+	if err != nil {
+		h.removeTmp(tmp)
+		h.removeCgroup(own, emptyTime)
 		return nil, err
 	}
 	return p, nil
 }
 
-// start starts a worker that has a temporary directory, or none.
-func (h *host) start(l Launch, tmp string, launched func(error), exited func()) (Process, error) {
+// start starts a worker that has a temporary directory and a cgroup, or none.
+func (h *host) start(l Launch, tmp string, own *ownCgroup, launched func(error), exited func()) (Process, error) {
 	if restored, err := l.Sockets.AssertFlags(); err != nil || len(restored) > 0 {
 		h.settings.Log.Debugf("O_NONBLOCK set again on %v: %v", restored, err)
 	}
@@ -53,7 +59,14 @@ func (h *host) start(l Launch, tmp string, launched func(error), exited func()) 
 	plan.WatchdogPID = l.Config.Watchdog.Timeout > 0
 	plan.ListenPID = rel.ListenEnv()
 	name := h.name + "/" + strconv.Itoa(l.Slot)
-	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: -1}
+	dir, err := own.open()
+	if err != nil {
+		return nil, err
+	}
+	if dir >= 0 {
+		defer unix.Close(dir)
+	}
+	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: dir}
 	if rel.StdinSocket {
 		spec.Stdin = spec.Files[0]
 	}
@@ -68,7 +81,8 @@ func (h *host) start(l Launch, tmp string, launched func(error), exited func()) 
 	if p.Child, err = proc.Start(spec, launched, exited); err != nil {
 		return nil, err
 	}
-	p.memo.Start, p.memo.Tmp = p.StartTime(), tmp
+	p.own = own
+	p.memo.Start, p.memo.Tmp, p.memo.Cgroup = p.StartTime(), tmp, own.name()
 	if spec.Plan.Journal != nil {
 		p.memo.Since = started
 	}

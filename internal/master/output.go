@@ -19,6 +19,13 @@ type running struct {
 	*proc.Child
 	memo  Memo
 	relay *logs.Relay // nil: the master passes nothing on
+	own   *ownCgroup  // nil: it is in the master's cgroup
+}
+
+// Reap implements Process.
+func (p *running) Reap() (proc.Exit, error) {
+	exit, err := p.Child.Reap()
+	return p.own.judge(exit), err
 }
 
 // A destination is where one stream of one worker goes.

@@ -152,7 +152,9 @@ func (h *host) inherit() (Inheritance, error) {
 		return in, err
 	}
 	for _, pid := range strangers {
-		if !slices.Contains(living, pid) && !slices.ContainsFunc(notify.Lineage(pid), func(p int) bool { return slices.Contains(living, p) }) {
+		line, cgroup := notify.Lineage(pid)
+		line = append(line, pid)
+		if !slices.ContainsFunc(line, func(p int) bool { return slices.Contains(living, p) }) && !s.inOneOf(cgroup, living) {
 			in.Strangers = append(in.Strangers, pid)
 		}
 	}
@@ -282,11 +284,22 @@ func notPermitted(err error) error {
 
 // Adopt implements World.
 func (h *host) Adopt(pid int, memo Memo, exited func()) (Process, error) {
-	child, err := proc.Adopt(pid, memo.Start, h.thenRemove(memo.Tmp, exited))
+	own := h.cgroupAt(memo.Cgroup)
+	if memo == (Memo{}) {
+		exited = h.thenRemoveStrangers(pid, exited)
+	}
+	dir, lost := own.open()
+	if dir >= 0 {
+		defer unix.Close(dir)
+	}
+	child, err := proc.Adopt(pid, memo.Start, dir, h.thenRemove(memo.Tmp, h.thenRemoveCgroup(own, exited)))
 	if err != nil {
 		return nil, err
 	}
-	p := &running{Child: child, memo: memo}
+	if lost != nil {
+		h.settings.Log.Warnf("%v; of worker process %d only its group ends with it", lost, pid)
+	}
+	p := &running{Child: child, memo: memo, own: own}
 	if memo.Pipes == (logs.Pipes{}) {
 		return p, nil
 	}

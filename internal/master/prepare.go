@@ -29,6 +29,9 @@ func (h *host) Prepare(ctx context.Context, current *activation.Set) (*Prepared,
 	if _, _, err := controlRights(cfg); err != nil {
 		return nil, err
 	}
+	if err := h.checkCgroup(cfg); err != nil {
+		return nil, err
+	}
 	if err := h.checkWatch(cfg); err != nil {
 		return nil, err
 	}

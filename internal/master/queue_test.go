@@ -286,7 +286,7 @@ func TestAskAfterTheEnd(t *testing.T) {
 		if _, err := h.m.Reload(h.ctx, control.ReloadRequest{}); err == nil {
 			t.Error("reload of a pool that has ended")
 		}
-		if !h.m.OwnsProcess(1, nil) {
+		if !h.m.OwnsProcess(1, nil, "") {
 			t.Error("a master that has ended trusts everybody")
 		}
 	})

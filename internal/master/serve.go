@@ -133,7 +133,9 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 	if err := h.openState(); err != nil {
 		return err
 	}
+	h.findCgroup()
 	h.removeOldTmp(in, cfg)
+	h.removeOldCgroups(in)
 	m := New(Options{
 		Name: h.name, Version: h.settings.Version, Unit: h.unit, Log: h.settings.Log,
 		Watchdog: watchdogOf(os.Getenv, os.Getpid()), Clock: monotonic,

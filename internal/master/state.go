@@ -209,6 +209,7 @@ type Memo struct {
 	Files      relayedTo  `json:"files,omitzero"`       // where it relays them to, if not to its own output
 	Holds      string     `json:"holds,omitempty"`      // the log file that is its standard error
 	Tmp        string     `json:"tmp,omitempty"`        // its temporary directory
+	Cgroup     string     `json:"cgroup,omitempty"`     // its own, as in /proc/PID/cgroup
 }
 
 // relayedTo are the paths of log files; "" is none.

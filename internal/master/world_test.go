@@ -503,7 +503,9 @@ func (p *process) say(from int, lines ...string) {
 
 func (p *process) PID() int { return p.pid }
 
-func (p *process) Memo() Memo { return Memo{Start: uint64(p.pid)} }
+func (p *process) Memo() Memo {
+	return Memo{Start: uint64(p.pid), Cgroup: fmt.Sprintf("/web.service/worker-%d", p.pid)}
+}
 
 func (p *process) Proceed() { close(p.proceeds) }
 

@@ -97,9 +97,6 @@ func readCgroup(pid int) string {
 	return ""
 }
 
-// Lineage is what Message.Lineage is for any process: its group, its session
-// and its ancestors.
-func Lineage(pid int) []int {
-	line, _ := lineage(pid)
-	return line
-}
+// Lineage is what Message.Lineage and Message.Cgroup are, for any process: its
+// group, its session and its ancestors, and where it is.
+func Lineage(pid int) (line []int, cgroup string) { return lineage(pid) }

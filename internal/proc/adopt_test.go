@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -145,7 +146,7 @@ func TestAdoptTheGone(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Adopt(cmd.Process.Pid, 0, func() { t.Error("exited") })
+	_, err := Adopt(cmd.Process.Pid, 0, -1, func() { t.Error("exited") })
 	if !errors.Is(err, ErrGone) {
 		t.Error(err)
 	}
@@ -189,18 +190,25 @@ func TestFetchSocket(t *testing.T) {
 	}
 }
 
-// strangers is a worker that says who shares its cgroup.
+// strangers is a master in a part of its unit's cgroup, that says who else is in
+// that, and where it is itself.
 func strangers() {
-	fmt.Println(Strangers(os.Getpid()))
+	u, err := UnitCgroup(os.Getenv("UNIT"))
+	if err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(u.Strangers(os.Getpid()))
+	fmt.Println(u.Path(), u.Self())
 }
 
 func TestStrangers(t *testing.T) {
 	dir := testCgroup(t)
-	if err := os.Mkdir(dir+"/sub", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	unit := filepath.Base(dir)
 	var inside []int
-	for _, d := range []string{dir, dir + "/sub"} {
+	for _, d := range []string{dir, dir + "/sub", dir + "/.control"} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
 		fd, err := unix.Open(d, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -210,18 +218,19 @@ func TestStrangers(t *testing.T) {
 		r := start(t, s)
 		_ = unix.Close(fd)
 		r.up()
-		inside = append(inside, r.PID())
+		if d != dir+"/.control" { // that is systemd's
+			inside = append(inside, r.PID())
+		}
 	}
 	// Looked at from a shell that moves there, and so leads no cgroup away.
-	s := spec("/bin/sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$1"`, dir, exeName(t))
-	s.Plan.Env = []string{"FUGUE_TEST=strangers"}
-	if got, want := output(t, s), fmt.Sprintln(inside, nil); got != want {
+	s := spec("/bin/sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$1"`, dir+"/sub", exeName(t))
+	s.Plan.Env = []string{"FUGUE_TEST=strangers", "UNIT=" + unit}
+	if got, want := output(t, s), fmt.Sprintln(inside, nil)+fmt.Sprintln("/"+unit, "sub"); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 
-	got, err := Strangers(os.Getpid())
-	if own, _ := ownCgroup(); err != nil || own == "" && got != nil {
-		t.Errorf("%v, %v", got, err)
+	if _, err := UnitCgroup("no-such.service"); err == nil {
+		t.Error("a unit that this is not in")
 	}
 }
 

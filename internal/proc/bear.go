@@ -92,12 +92,38 @@ func (s *Spec) fork(path string, env []string, files []uintptr) (birth, error) {
 	}
 	var err error
 	b.pid, err = syscall.ForkExec(path, []string{"fugue: starting " + s.Name}, attr)
+	if attr.Sys.UseCgroupFD && (errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM)) {
+		// clone3 is forbidden: RestrictNamespaces= for one does that.
+		attr.Sys.UseCgroupFD = false
+		if b.pid, err = syscall.ForkExec(path, []string{"fugue: starting " + s.Name}, attr); err == nil {
+			err = s.enter(b)
+		}
+	}
 	if err == nil && b.pidfd < 0 {
 		_ = unix.Kill(b.pid, unix.SIGKILL)
 		_, _ = unix.Wait4(b.pid, nil, 0, nil)
 		err = errors.New("the kernel gave no pidfd for it (Linux 5.4 or later is needed)")
 	}
 	return b, err
+}
+
+// enter moves a child into the cgroup that it could not be born in. With
+// Plan.Held nothing of the user's has run before, and there is one process yet.
+func (s *Spec) enter(b birth) error {
+	fd, err := unix.Openat(s.CgroupFD, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Write(fd, strconv.AppendInt(nil, int64(b.pid), 10))
+		_ = unix.Close(fd)
+	}
+	if err == nil {
+		return nil
+	}
+	_ = unix.Kill(b.pid, unix.SIGKILL)
+	_, _ = unix.Wait4(b.pid, nil, 0, nil)
+	if b.pidfd >= 0 {
+		_ = unix.Close(b.pidfd)
+	}
+	return fmt.Errorf("move process %d into its cgroup: %w", b.pid, err)
 }
 
 // memfd makes a file in memory, and says whether it is to be executed: kernels

@@ -49,10 +49,10 @@ func TestShortWay(t *testing.T) {
 }
 
 // elsewhere runs a role of the test binary under conditions of its own.
-func elsewhere(t *testing.T, exe, role string, attr *syscall.SysProcAttr) string {
+func elsewhere(t *testing.T, exe, role string, attr *syscall.SysProcAttr, env ...string) string {
 	t.Helper()
 	cmd := exec.Command(exe)
-	cmd.Env, cmd.SysProcAttr = []string{"FUGUE_TEST=" + role}, attr
+	cmd.Env, cmd.SysProcAttr = append([]string{"FUGUE_TEST=" + role}, env...), attr
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -147,8 +147,9 @@ var ErrGone = os.ErrProcessDone
 // master's, or our own from before an exec in place. With a start time other
 // than 0 it must be the process of that StartTime, and not another that has
 // got its number since. exited is as in Start; a process that is a zombie
-// already exits at once.
-func Adopt(pid int, start uint64, exited func()) (*Child, error) {
+// already exits at once. cgroup is as Spec.CgroupFD, -1 where it has none, and
+// may be closed afterwards.
+func Adopt(pid int, start uint64, cgroup int, exited func()) (*Child, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, fmt.Errorf("adopt process %d: %w", pid, ErrGone)
@@ -166,7 +167,11 @@ func Adopt(pid int, start uint64, exited func()) (*Child, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("adopt process %d: %w", pid, err)
 	}
-	g := group{cgroup: -1}
+	g, err := newGroup(cgroup)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("adopt process %d: %w", pid, err)
+	}
 	if st.pgrp == pid {
 		g.id = pid
 	}

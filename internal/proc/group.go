@@ -18,6 +18,18 @@ type group struct {
 	cgroup int // directory, or -1
 }
 
+// newGroup keeps a descriptor of its own for the cgroup; -1: there is none.
+func newGroup(cgroup int) (group, error) {
+	if cgroup < 0 {
+		return group{cgroup: -1}, nil
+	}
+	fd, err := unix.FcntlInt(uintptr(cgroup), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return group{cgroup: -1}, fmt.Errorf("keep the cgroup directory: %w", err)
+	}
+	return group{cgroup: fd}, nil
+}
+
 func (g group) close() {
 	if g.cgroup >= 0 {
 		_ = unix.Close(g.cgroup)
@@ -120,17 +132,13 @@ func (g group) members(leader int) []int {
 	return left
 }
 
+// inCgroup lists what lives in the cgroup, and in those that were made in it.
 func (g group) inCgroup() []int {
 	if g.cgroup < 0 {
 		return nil
 	}
-	fd, err := unix.Openat(g.cgroup, "cgroup.procs", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	f := os.NewFile(uintptr(fd), "cgroup.procs")
-	defer f.Close()
-	return readPIDs(f)
+	pids, _ := processesBelow("/proc/self/fd/"+strconv.Itoa(g.cgroup)+"/.", "", 0)
+	return pids
 }
 
 // A stat is the part of proc_pid_stat(5) that matters here.

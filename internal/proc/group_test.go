@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -100,38 +99,6 @@ func TestForkingGroupIsCaught(t *testing.T) {
 	}
 }
 
-// A child that left the group is reached through the cgroup alone.
-func TestCgroup(t *testing.T) {
-	dir := testCgroup(t)
-	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, w := pipe(t)
-	s := spec("/bin/sh", "-c", `setsid sh -c 'echo $$; exec sleep 1000' & exec sleep 1000`)
-	s.Plan.Env = []string{"PATH=/usr/bin:/bin"}
-	s.Stdout, s.CgroupFD = w, fd
-	r := start(t, s)
-	_ = unix.Close(w)
-	_ = unix.Close(fd)
-	r.up()
-	away := readInt(t, lines)
-	own, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", r.PID()))
-	if err != nil || !strings.Contains(string(own), "0::/"+filepath.Base(dir)) {
-		t.Errorf("cgroup of the worker: %s, %v", own, err)
-	}
-	if err := r.Signal(unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	r.await()
-	if err := gone(away); err != nil {
-		t.Error(err)
-	}
-	if got := r.wait(); got != (Exit{Signal: unix.SIGTERM}) {
-		t.Error(got)
-	}
-}
-
 // testCgroup makes a cgroup of version 2 that goes when the test ends.
 func testCgroup(t *testing.T) string {
 	t.Helper()
@@ -152,6 +119,7 @@ func testCgroup(t *testing.T) string {
 		deadline := time.Now().Add(patience)
 		for {
 			_ = os.Remove(dir + "/sub")
+			_ = os.Remove(dir + "/.control")
 			if os.Remove(dir) == nil {
 				return
 			}

@@ -42,6 +42,8 @@ func worker(role string) {
 		capable()
 	case "adopting":
 		adopting()
+	case "unforked":
+		unforked()
 	case "closing":
 		closing()
 	}
@@ -117,7 +119,7 @@ func start(t *testing.T, s Spec) *run {
 func adopt(t *testing.T, pid int) *run {
 	t.Helper()
 	r := newRun(t)
-	c, err := Adopt(pid, 0, func() { close(r.exited) })
+	c, err := Adopt(pid, 0, -1, func() { close(r.exited) })
 	if err != nil {
 		t.Fatal(err)
 	}

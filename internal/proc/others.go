@@ -15,20 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Strangers are the processes of our own cgroup (version 2) and those below
-// it, without self: under systemd what an earlier master of the same unit has
-// left. The root of a hierarchy or of a cgroup namespace is no unit: there it
-// finds none, as everything would be one.
-func Strangers(self int) ([]int, error) {
-	dir, err := ownCgroup()
-	if err != nil || dir == "" {
-		return nil, err
-	}
-	return processesBelow(dir, self)
-}
-
-// processesBelow are the processes of a cgroup and those below it, without self.
-func processesBelow(dir string, self int) ([]int, error) {
+// processesBelow are the processes of a cgroup and those below it, without self,
+// and without what is in but or below.
+func processesBelow(dir, but string, self int) ([]int, error) {
 	var pids []int
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) { // a cgroup that went away
@@ -36,6 +25,9 @@ func processesBelow(dir string, self int) ([]int, error) {
 		}
 		if err != nil || !d.IsDir() {
 			return err
+		}
+		if path == but {
+			return filepath.SkipDir
 		}
 		f, err := os.Open(filepath.Join(path, "cgroup.procs"))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -52,19 +44,6 @@ func processesBelow(dir string, self int) ([]int, error) {
 		return nil, fmt.Errorf("list the processes of a cgroup: %w", err)
 	}
 	return slices.DeleteFunc(pids, func(pid int) bool { return pid == self }), nil
-}
-
-// ownCgroup is the directory of our cgroup, "" for a root.
-func ownCgroup() (string, error) {
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", fmt.Errorf("find our cgroup: %w", err)
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return "", fmt.Errorf("find our cgroup: %w", err)
-	}
-	return cgroupDir(string(own), string(mounts)), nil
 }
 
 // cgroupPath is the path in the line of version 2, "0::/path", of

@@ -21,7 +21,9 @@ type Spec struct {
 	Files []int
 	// CgroupFD is the directory of a cgroup (version 2) in which the child is
 	// born and that is the child's alone: whoever is in it at the child's end
-	// is killed. -1: the master's cgroup. It may be closed after Start.
+	// is killed. Where clone3(2) is forbidden it is moved there before Start
+	// returns, so before its command runs if that is Held. -1: the master's
+	// cgroup. It may be closed after Start.
 	CgroupFD int
 
 	// long is for tests: the way that is always open, see bear.
@@ -33,6 +35,9 @@ type Exit struct {
 	Code   int            // exit status, if Signal is 0
 	Signal syscall.Signal // the signal it died of
 	Core   bool           // a core was dumped
+	// OutOfMemory: the kernel killed it for the memory that its cgroup took.
+	// Who knows the cgroup sets it.
+	OutOfMemory bool
 	// Unknown: the process was not our child and the kernel does not tell
 	// (PIDFD_GET_INFO with exit information is Linux 6.15).
 	Unknown bool
@@ -46,6 +51,8 @@ func (e Exit) String() string {
 		return "unknown"
 	case e.Signal == 0:
 		return fmt.Sprintf("exit status %d", e.Code)
+	case e.OutOfMemory:
+		return "killed by the kernel for memory"
 	case e.Core:
 		return fmt.Sprintf("killed by %s (core dumped)", signalName(e.Signal))
 	}

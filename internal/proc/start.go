@@ -49,14 +49,10 @@ func Start(s Spec, launched func(error), exited func()) (*Child, error) {
 	own = append(own, pipe[1])
 	report := os.NewFile(uintptr(pipe[0]), "report")
 
-	group := group{cgroup: -1}
-	if s.CgroupFD >= 0 {
-		fd, err := unix.FcntlInt(uintptr(s.CgroupFD), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			_ = report.Close()
-			return nil, fmt.Errorf("keep the cgroup directory: %w", err)
-		}
-		group.cgroup = fd
+	group, err := newGroup(s.CgroupFD)
+	if err != nil {
+		_ = report.Close()
+		return nil, err
 	}
 	born, err := s.bear(&own, pipe[1])
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -14,7 +15,18 @@ import (
 type Unit struct {
 	dir  string // in the file system
 	path string // as in /proc/PID/cgroup
+	self string // where below it we are
 }
+
+// Dir is the cgroup's directory.
+func (u Unit) Dir() string { return u.dir }
+
+// Path is what /proc/PID/cgroup calls the cgroup.
+func (u Unit) Path() string { return u.path }
+
+// Self is where below the cgroup this process is, with DelegateSubgroup= for
+// instance; empty: in it.
+func (u Unit) Self() string { return u.self }
 
 // UnitCgroup finds the cgroup of our unit by its name.
 func UnitCgroup(unit string) (Unit, error) {
@@ -26,10 +38,12 @@ func UnitCgroup(unit string) (Unit, error) {
 	if err != nil {
 		return Unit{}, fmt.Errorf("find the cgroup of %s: %w", unit, err)
 	}
-	u := Unit{path: upTo(unit, cgroupPath(string(own)))}
+	in := cgroupPath(string(own))
+	u := Unit{path: upTo(unit, in)}
 	if u.path == "" {
-		return Unit{}, fmt.Errorf("find the cgroup of %s: this process is in %q", unit, cgroupPath(string(own)))
+		return Unit{}, fmt.Errorf("find the cgroup of %s: this process is in %q", unit, in)
 	}
+	u.self = strings.TrimPrefix(in[len(u.path):], "/")
 	if u.dir = cgroupDir("0::"+u.path, string(mounts)); u.dir == "" {
 		return Unit{}, fmt.Errorf("find the cgroup of %s: no cgroup2 file system has %q", unit, u.path)
 	}
@@ -48,7 +62,17 @@ func upTo(name, of string) string {
 }
 
 // Processes lists what is in the cgroup and those below it, without self.
-func (u Unit) Processes(self int) ([]int, error) { return processesBelow(u.dir, self) }
+func (u Unit) Processes(self int) ([]int, error) { return processesBelow(u.dir, "", self) }
+
+// control is where systemd runs the other commands of a unit with Delegate=.
+const control = ".control"
+
+// Strangers are the processes of the cgroup and those below it, without self:
+// what an earlier master of the same unit has left. What systemd runs beside the
+// main process of a unit with Delegate= is none.
+func (u Unit) Strangers(self int) ([]int, error) {
+	return processesBelow(u.dir, filepath.Join(u.dir, control), self)
+}
 
 // Has reports whether the process of that number is in the cgroup now. Asked
 // after its pidfd was opened, it tells whether that is one of the unit's: a

@@ -116,7 +116,7 @@ func (e *ending) look(over <-chan struct{}) (more bool, err error) {
 // open takes hold of a process, if it is ours.
 func (e *ending) open(pid int, over <-chan struct{}) {
 	// A channel without room: who is not waited for any more ends with over.
-	child, err := proc.Adopt(pid, 0, func() {
+	child, err := proc.Adopt(pid, 0, -1, func() {
 		select {
 		case e.gone <- pid:
 		case <-over:

@@ -242,7 +242,7 @@ func TestByHand(t *testing.T) {
 // startOf is a process's start time.
 func startOf(t *testing.T, pid int) uint64 {
 	t.Helper()
-	c, err := proc.Adopt(pid, 0, func() {})
+	c, err := proc.Adopt(pid, 0, -1, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
