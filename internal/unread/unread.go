@@ -28,10 +28,10 @@ type conn struct {
 	taken   uint64 // bytes that have been read, where the kernel says so
 }
 
-// mark is what was seen of a connection when it last moved.
+// mark is what was seen of a connection, and for how long it has not moved.
 type mark struct {
 	conn
-	since time.Time
+	waited time.Duration
 }
 
 // Tracker remembers what was unread in the last look. The zero value has seen
@@ -42,8 +42,8 @@ type Tracker struct {
 }
 
 // Look finds the workers that have left a connection unread for at least limit,
-// by looks that are at most gap apart. After a longer pause all begins anew:
-// the machine stood still, or we did. leaders are the process IDs of workers.
+// by looks that are at most gap apart. A longer pause counts for nothing: the
+// machine stood still, or we did. leaders are the process IDs of workers.
 // An error is the system's; what was seen before is kept.
 func (t *Tracker) Look(listeners []Listener, leaders []int, limit, gap time.Duration) ([]Held, error) {
 	var all []conn
@@ -64,21 +64,22 @@ func (t *Tracker) Look(listeners []Listener, leaders []int, limit, gap time.Dura
 // note is the look itself: it returns for how long each connection has waited
 // that has done so for too long, by inode.
 func (t *Tracker) note(now time.Time, all []conn, limit, gap time.Duration) map[uint32]time.Duration {
-	old := t.marks
-	if now.Sub(t.last) > gap {
-		old = nil
+	old, passed := t.marks, now.Sub(t.last)
+	if passed > gap {
+		passed = 0
 	}
 	t.marks, t.last = map[uint64]mark{}, now
 	late := map[uint32]time.Duration{}
 	for _, c := range all {
 		m, seen := old[c.cookie]
+		m.waited += passed
 		if !seen || c.taken != m.taken || c.waiting < m.waiting {
-			m.since = now
+			m.waited = 0
 		}
 		m.conn = c
 		t.marks[c.cookie] = m
-		if waited := now.Sub(m.since); waited >= limit {
-			late[c.inode] = waited
+		if m.waited >= limit {
+			late[c.inode] = m.waited
 		}
 	}
 	return late
