@@ -73,8 +73,8 @@ type Master struct {
 	fileWanted int  // what the file said at its last reading
 	paused     bool // WINCH: none, until a reload or a scale
 	upSince    time.Time
-	everReady  bool          // READY=1 has been sent
-	stuck      string        // why going back failed; until a rollout succeeds
+	everReady  bool   // READY=1 has been sent
+	stuck      string // why going back failed; until a rollout succeeds
 	refusing   refusing
 	perished   *pool.Failure // the last of the workers, once the master is to end for it
 	scaleBase  int           // failures there had been when the scale under way began
