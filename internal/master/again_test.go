@@ -31,7 +31,8 @@ func (h *harness) sameAgainNow() {
 		h.Error(err)
 		return
 	}
-	if s.Master.Ended || s.Master.Leaving || h.m.handing != nil {
+	upgrading := h.m.changes.running != nil && h.m.changes.running.Kind == kindUpgrade // or was, until a stop came
+	if s.Master.Ended || s.Master.Leaving || h.m.handing != nil || upgrading {
 		return // a successor goes on from there in a way of its own
 	}
 	s.Exec = &savedExec{Events: h.m.events.save()}

@@ -65,7 +65,7 @@ func adopting() {
 		n += ReapOrphans(func(pid int) bool { return slices.Contains(own, pid) })
 	}
 	go func() { // the watch may have one word more
-		for range ended { //nolint:revive // to the end of the process
+		for range ended {
 		}
 	}()
 	stop()
