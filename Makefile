@@ -34,12 +34,14 @@ lint: ## golangci-lint, built by its own go.mod: tools/go.mod
 	$(call phase,$(LINT) run ./...)
 
 # -race finds what two goroutines do to one variable; e2e has a phase of its own.
+# -vet=off: vet has looked already.
 test: ## unit, loop, process and command line tests, with the race detector
-	$(call phase,go test -race -timeout 15m $$(go list ./... | grep -v /e2e))
+	$(call phase,go test -race -vet=off -timeout 15m $$(go list ./... | grep -v /e2e))
 
 # -count=1: what these tests depend on is the machine, of which the cache knows nothing.
+# -parallel: they wait more than they work; with more of them the load tests starve.
 e2e: ## tests with a real systemd 252 and 257; none is skipped
-	$(call phase,FUGUE_E2E=required go test -count=1 -timeout 30m ./e2e/...)
+	$(call phase,FUGUE_E2E=required go test -count=1 -vet=off -timeout 30m -parallel 3 ./e2e/...)
 
 # FUGUE_STORM says how long, FUGUE_STORM_SEED repeats one.
 storm: ## e2e/storm for ten minutes: everything at once, no request lost
