@@ -39,9 +39,8 @@ test: ## unit, loop, process and command line tests, with the race detector
 	$(call phase,go test -race -vet=off -timeout 15m $$(go list ./... | grep -v /e2e))
 
 # -count=1: what these tests depend on is the machine, of which the cache knows nothing.
-# -parallel: they wait more than they work; with more of them the load tests starve.
 e2e: ## tests with a real systemd 252 and 257; none is skipped
-	$(call phase,FUGUE_E2E=required go test -count=1 -vet=off -timeout 30m -parallel 3 ./e2e/...)
+	$(call phase,FUGUE_E2E=required go test -count=1 -vet=off -timeout 30m ./e2e/...)
 
 # FUGUE_STORM says how long, FUGUE_STORM_SEED repeats one.
 storm: ## e2e/storm for ten minutes: everything at once, no request lost

@@ -47,6 +47,10 @@ type fenced struct {
 // its daemon alone in one that nobody else has.
 func (p *pool) fences() (list []fenced) {
 	p.t.Helper()
+	// A daemon that was just forked still has its shell's words.
+	p.awaitStatus(func(control.Status) bool {
+		return !slices.ContainsFunc(p.workers(), func(q e2e.Process) bool { return strings.HasPrefix(q.Command, "sh -c sleep") })
+	})
 	daemons := map[string]e2e.Process{}
 	for _, q := range p.workers() {
 		b, _ := os.ReadFile("/proc/" + strconv.Itoa(q.Outside) + "/cgroup")

@@ -36,7 +36,6 @@ func TestAStoppedWorkerStopsToPing(t *testing.T) {
 // A worker that is stopped does not read: it is found by the connection that it
 // has accepted, and only that one.
 func TestAStoppedWorkerIsStuck(t *testing.T) {
-	t.Parallel()
 	p := watchedPool(t, "--watchdog.stuck", "3s")
 	var conns []net.Conn
 	pids := map[int]net.Conn{}

@@ -46,6 +46,19 @@ func connections(l Listener) ([]conn, error) {
 	return nil, nil
 }
 
+// again looks at one unix connection that was seen before. A dump passes over
+// some when others come and go meanwhile.
+func again(c conn) (conn, bool) {
+	b := unixRequest()
+	native.PutUint32(b[8:], c.inode)
+	native.PutUint64(b[16:], c.cookie)
+	found, err := ask(b, 0, func(b []byte) (conn, bool) { return parseUnix(b, c.name) })
+	if err != nil || len(found) == 0 {
+		return conn{}, false // it is gone, or all of it has been read
+	}
+	return found[0], true
+}
+
 // inetRequest is a struct inet_diag_req_v2 for the port.
 func inetRequest(at netip.AddrPort) []byte {
 	b := make([]byte, 56)
@@ -74,6 +87,11 @@ func unixRequest() []byte {
 
 // dump asks for all sockets of a kind in this network namespace.
 func dump(body []byte, parse func([]byte) (conn, bool)) ([]conn, error) {
+	return ask(body, unix.NLM_F_DUMP, parse)
+}
+
+// ask asks for all sockets, or without NLM_F_DUMP for one.
+func ask(body []byte, flags uint16, parse func([]byte) (conn, bool)) ([]conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("open sock_diag: %w", err)
@@ -83,7 +101,7 @@ func dump(body []byte, parse func([]byte) (conn, bool)) ([]conn, error) {
 	req := make([]byte, unix.SizeofNlMsghdr, unix.SizeofNlMsghdr+len(body))
 	native.PutUint32(req[0:], uint32(unix.SizeofNlMsghdr+len(body)))
 	native.PutUint16(req[4:], unix.SOCK_DIAG_BY_FAMILY)
-	native.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	native.PutUint16(req[6:], unix.NLM_F_REQUEST|flags)
 	if err := unix.Sendto(fd, append(req, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, fmt.Errorf("ask sock_diag: %w", err)
 	}
@@ -114,6 +132,9 @@ func dump(body []byte, parse func([]byte) (conn, bool)) ([]conn, error) {
 			if c, ok := parse(m.Data); ok {
 				all = append(all, c)
 			}
+		}
+		if flags&unix.NLM_F_DUMP == 0 {
+			return all, nil
 		}
 	}
 }
@@ -146,7 +167,7 @@ func parseUnix(b []byte, name string) (conn, bool) {
 	if len(b) < unixSize {
 		return conn{}, false
 	}
-	c := conn{inode: native.Uint32(b[4:]), cookie: native.Uint64(b[8:])}
+	c := conn{inode: native.Uint32(b[4:]), cookie: native.Uint64(b[8:]), name: name}
 	named := false
 	attributes(b[unixSize:], func(kind uint16, data []byte) {
 		switch {

@@ -26,6 +26,7 @@ type conn struct {
 	inode   uint32
 	waiting uint32 // bytes
 	taken   uint64 // bytes that have been read, where the kernel says so
+	name    string // of a unix socket
 }
 
 // mark is what was seen of a connection, and for how long it has not moved.
@@ -53,6 +54,14 @@ func (t *Tracker) Look(listeners []Listener, leaders []int, limit, gap time.Dura
 			return nil, err
 		}
 		all = append(all, some...)
+	}
+	for _, m := range t.marks {
+		if m.name == "" || slices.ContainsFunc(all, func(c conn) bool { return c.cookie == m.cookie }) {
+			continue
+		}
+		if c, ok := again(m.conn); ok {
+			all = append(all, c)
+		}
 	}
 	late := t.note(time.Now(), all, limit, gap)
 	if len(late) == 0 {

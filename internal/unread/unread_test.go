@@ -15,7 +15,7 @@ func TestNote(t *testing.T) {
 		now = now.Add(after)
 		return tr.note(now, all, 4*time.Second, 2*time.Second)
 	}
-	idle, busy, queue := conn{1, 11, 5, 100}, conn{2, 12, 5, 100}, conn{3, 13, 50, 0}
+	idle, busy, queue := conn{1, 11, 5, 100, ""}, conn{2, 12, 5, 100, ""}, conn{3, 13, 50, 0, ""}
 	for i := range 4 {
 		busy.taken += 10 // it is read, and more comes
 		queue.waiting--  // unix: less waits
@@ -31,7 +31,7 @@ func TestNote(t *testing.T) {
 	// Not looked for too long: that time counts for nobody, and what was before
 	// is not forgotten. On a machine with too much to do looks are late.
 	look(time.Second, idle)
-	slow := conn{4, 14, 5, 100}
+	slow := conn{4, 14, 5, 100, ""}
 	look(time.Second, idle, slow)
 	for i := range 3 {
 		if late := look(time.Second, slow); len(late) != 0 {
@@ -122,6 +122,16 @@ func TestLook(t *testing.T) {
 			}
 			if network == "tcp" && all[0].taken != 0 {
 				t.Errorf("taken: %d", all[0].taken)
+			}
+			if network == "unix" { // one that a dump has passed over is found by itself
+				if c, ok := again(all[0]); !ok || c != all[0] {
+					t.Errorf("again: %+v, %v, want %+v", c, ok, all[0])
+				}
+				other := all[0]
+				other.cookie++
+				if c, ok := again(other); ok {
+					t.Errorf("another's cookie: %+v", c)
+				}
 			}
 			say(left)
 			var tr Tracker
