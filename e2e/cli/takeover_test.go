@@ -84,7 +84,14 @@ func gone(t *testing.T, pids []int) {
 		if err != nil {
 			continue
 		}
-		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(guard.Milliseconds())); n != 1 {
+		poll := func() (int, error) {
+			return unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(guard.Milliseconds()))
+		}
+		n, err := poll()
+		for errors.Is(err, unix.EINTR) {
+			n, err = poll()
+		}
+		if n != 1 {
 			t.Errorf("process %d lives on: %v", pid, err)
 		}
 		_ = unix.Close(fd)
