@@ -84,6 +84,8 @@ func TestOthersSeeThePool(t *testing.T) {
 		t.Errorf("completion: exit %d\n%s", code, out)
 	}
 	events := p.fugue("events", "web", "-o", "json")
+	var said strings.Builder
+	events.Stderr = &said
 	pipe, err := events.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +123,6 @@ func TestOthersSeeThePool(t *testing.T) {
 		}
 	}
 	if err := events.Wait(); err != nil || exited < 2 {
-		t.Errorf("events: %v, %d workers exited", err, exited)
+		t.Errorf("events: %v, %d workers exited\n%s", err, exited, &said)
 	}
 }

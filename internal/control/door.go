@@ -38,7 +38,7 @@ type door struct {
 type guest struct {
 	*net.UnixConn
 	right right
-	why   string // why not everything
+	why   *Error // why not everything
 	leave func()
 }
 
@@ -62,20 +62,19 @@ func (d *door) Accept() (net.Conn, error) {
 		}
 		right, why := d.access.Load().right(p)
 		if right == nothing {
-			d.refuse(c, http.StatusForbidden, ErrorReply{Error: why, Exit: ExitDenied})
+			d.refuse(c, httpStatus(why), why)
 			continue
 		}
 		if g := d.enter(c, right, why); g != nil {
 			return g, nil
 		}
-		d.refuse(c, http.StatusServiceUnavailable, ErrorReply{
-			Error: "too many connections to the control socket: try again", Exit: ExitBusy})
+		d.refuse(c, http.StatusServiceUnavailable, Errorf(ExitBusy, "too many connections to the control socket: try again"))
 	}
 }
 
 // enter counts a connection in, or returns nil where there is no room. Only
 // Accept calls it, so that the counts cannot grow in between.
-func (d *door) enter(c *net.UnixConn, r right, why string) *guest {
+func (d *door) enter(c *net.UnixConn, r right, why *Error) *guest {
 	room := int64(d.limits.conns)
 	looks := r == reading
 	if d.inside.Load() >= room || looks && d.looking.Load() >= room/2 {
@@ -97,10 +96,10 @@ func (d *door) enter(c *net.UnixConn, r right, why string) *guest {
 // refuse answers and closes. It first takes in the request, for a short while:
 // closing on unread bytes would reset the client, which then might never see
 // the answer. When many are refused at once, that courtesy ends.
-func (d *door) refuse(c *net.UnixConn, status int, reply ErrorReply) {
+func (d *door) refuse(c *net.UnixConn, status int, why *Error) {
 	if d.refusal.Add(1) > 16 {
 		d.refusal.Add(-1)
-		answer(c, status, reply)
+		answer(c, status, why)
 		c.Close()
 		return
 	}
@@ -112,14 +111,14 @@ func (d *door) refuse(c *net.UnixConn, status int, reply ErrorReply) {
 		if r, err := http.ReadRequest(in); err == nil {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
-		answer(c, status, reply)
+		answer(c, status, why)
 	}()
 }
 
 // answer sends a whole answer. It is far smaller than the buffer of a socket
 // that nothing was sent on: the write does not wait.
-func answer(c *net.UnixConn, status int, reply ErrorReply) {
-	body, _ := json.Marshal(reply) // two plain fields: cannot fail
+func answer(c *net.UnixConn, status int, why *Error) {
+	body, _ := json.Marshal(ErrorReply{Error: why.Error(), Exit: why.Exit}) // two plain fields: cannot fail
 	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
 		status, http.StatusText(status), len(body)+1, body)
 }

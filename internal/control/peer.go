@@ -21,10 +21,11 @@ type Principals struct {
 type Access struct {
 	Writers Principals // may do everything
 	Readers Principals // may GET
-	// Refuse is asked once for each connection, from any goroutine, whether
+	// IsWorker is asked once for each connection, from any goroutine, whether
 	// the peer is a worker (or a child of one): such a peer gets nothing,
-	// whatever its uid. nil refuses nobody.
-	Refuse func(pid int) bool
+	// whatever its uid. So does everybody when that cannot be told any more,
+	// and is told to ask again. nil knows no workers.
+	IsWorker func(pid int) (bool, error)
 }
 
 // right is what a peer may do.
@@ -42,17 +43,24 @@ type peer struct {
 	gids     []int
 }
 
-// right judges a peer; why says what stands against nothing or reading.
-func (a Access) right(p peer) (r right, why string) {
-	switch {
-	case a.Refuse != nil && p.pid > 0 && a.Refuse(p.pid):
-		return nothing, fmt.Sprintf("pid %d is a worker of this pool: workers may not control it", p.pid)
-	case p.uid == 0 || p.uid == os.Geteuid() || a.Writers.have(p):
-		return everything, ""
-	case a.Readers.have(p):
-		return reading, fmt.Sprintf("uid %d may look but not change anything", p.uid)
+// right judges a peer; why is what stands against nothing or reading.
+func (a Access) right(p peer) (r right, why *Error) {
+	if a.IsWorker != nil && p.pid > 0 {
+		worker, err := a.IsWorker(p.pid)
+		if err != nil {
+			return nothing, Errorf(ExitNoAnswer, "the master is ending: %w", err)
+		}
+		if worker {
+			return nothing, Errorf(ExitDenied, "pid %d is a worker of this pool: workers may not control it", p.pid)
+		}
 	}
-	return nothing, fmt.Sprintf("uid %d may not control this pool", p.uid)
+	switch {
+	case p.uid == 0 || p.uid == os.Geteuid() || a.Writers.have(p):
+		return everything, nil
+	case a.Readers.have(p):
+		return reading, Errorf(ExitDenied, "uid %d may look but not change anything", p.uid)
+	}
+	return nothing, Errorf(ExitDenied, "uid %d may not control this pool", p.uid)
 }
 
 func (s Principals) have(p peer) bool {

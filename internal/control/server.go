@@ -87,12 +87,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g, ok := r.Context().Value(guestKey{}).(*guest)
 		if !ok || g.right != everything && r.Method != http.MethodGet {
-			why := "who asks is not known"
+			why := Errorf(ExitDenied, "who asks is not known")
 			if ok {
 				why = g.why
 			}
 			w.Header().Set("Connection", "close")
-			reply(w, http.StatusForbidden, ErrorReply{Error: why, Exit: ExitDenied})
+			reply(w, httpStatus(why), ErrorReply{Error: why.Error(), Exit: why.Exit})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, s.limits.body)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -220,20 +221,20 @@ func TestReadersCannotKeepAnOperatorOut(t *testing.T) {
 	d := &door{limits: lim}
 	var readers int
 	for range 10 {
-		if d.enter(nil, reading, "") != nil {
+		if d.enter(nil, reading, nil) != nil {
 			readers++
 		}
 	}
 	if readers != 2 {
 		t.Errorf("%d readers inside", readers)
 	}
-	if d.enter(nil, everything, "") == nil {
+	if d.enter(nil, everything, nil) == nil {
 		t.Error("no room for an operator")
 	}
 }
 
 func TestAWorkerIsRefusedWhateverItsUID(t *testing.T) {
-	access := Access{Refuse: func(pid int) bool { return pid != os.Getpid() }}
+	access := Access{IsWorker: func(pid int) (bool, error) { return pid != os.Getpid(), nil }}
 	s := startPool(t, &fakePool{}, access, defaultLimits)
 	cmd := child(t, nil, "as-peer", s.socket.Path(), "GET /status", "POST /stop")
 	out, err := cmd.Output()
@@ -246,6 +247,17 @@ func TestAWorkerIsRefusedWhateverItsUID(t *testing.T) {
 	}
 	if status, _ := exchange(t, s.connect(t), get); status != 200 {
 		t.Errorf("the master's own: %d", status)
+	}
+}
+
+// A master that has ended no longer knows its workers. Nobody is let in then,
+// and nobody is called one.
+func TestNobodyIsLetInAtTheEnd(t *testing.T) {
+	access := Access{IsWorker: func(int) (bool, error) { return true, errors.New("the pool has stopped") }}
+	s := startPool(t, &fakePool{}, access, defaultLimits)
+	status, body := exchange(t, s.connect(t), get)
+	if want := fmt.Sprintf(`{"error":"the master is ending: the pool has stopped","exit":%d}`, ExitNoAnswer); status != http.StatusServiceUnavailable || strings.TrimSpace(body) != want {
+		t.Errorf("got %d %s", status, body)
 	}
 }
 

@@ -157,14 +157,13 @@ func (f unfollow) apply(m *Master, _ time.Time) { m.events.unfollow(f.follower) 
 
 // OwnsProcess reports whether a process is a worker or one of its
 // descendants; such are no peers for the control socket, whatever their uid.
-// A question that can no longer be asked is answered with yes.
-func (m *Master) OwnsProcess(pid int, lineage []int, cgroup string) bool {
-	owned := true
-	_ = m.ask(context.Background(), func(m *Master, _ time.Time) {
+// When the loop is over it is not known: that is the error.
+func (m *Master) OwnsProcess(pid int, lineage []int, cgroup string) (owned bool, err error) {
+	err = m.ask(context.Background(), func(m *Master, _ time.Time) {
 		owned = m.sender(pid, lineage, cgroup) != nil
 		if owned {
 			m.dropped++
 		}
 	})
-	return owned
+	return owned, err
 }

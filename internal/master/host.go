@@ -44,7 +44,7 @@ type host struct {
 	inboxes   map[int]*notify.Inbox           // by the workers' user; touched by Prepare only, of which there is one at a time
 	former    []*notify.Inbox                 // a predecessor's, of other users; Prepare's too
 	report    func(fact)
-	owns      func(pid int, lineage []int, cgroup string) bool
+	owns      func(pid int, lineage []int, cgroup string) (bool, error)
 	pool      control.Pool
 	socket    *control.Socket
 	server    *control.Server
@@ -310,7 +310,7 @@ func (h *host) Configure(cfg *config.Config) {
 
 // access is who may talk to the master.
 func (h *host) access(cfg *config.Config) control.Access {
-	a := control.Access{Refuse: func(pid int) bool {
+	a := control.Access{IsWorker: func(pid int) (bool, error) {
 		line, cgroup := notify.Lineage(pid)
 		return h.owns(pid, line, cgroup)
 	}}

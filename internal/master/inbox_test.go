@@ -30,9 +30,20 @@ func TestWhoSays(t *testing.T) {
 		two.say(two.pid, "READY=1")
 		h.pass(0)
 		h.heard("READY=1", 1)
-		if !h.m.OwnsProcess(one.pid, nil, "") || !h.m.OwnsProcess(4712, []int{9, two.pid}, "") || h.m.OwnsProcess(4711, []int{4710}, "/web.service") ||
-			!h.m.OwnsProcess(4713, []int{4713, 1}, fmt.Sprintf("/web.service/worker-%d/sub", two.pid)) {
-			t.Error("who is a worker's and who is not")
+		for _, p := range []struct {
+			pid    int
+			line   []int
+			cgroup string
+			owned  bool
+		}{
+			{one.pid, nil, "", true},
+			{4712, []int{9, two.pid}, "", true},
+			{4713, []int{4713, 1}, fmt.Sprintf("/web.service/worker-%d/sub", two.pid), true},
+			{4711, []int{4710}, "/web.service", false},
+		} {
+			if owned, err := h.m.OwnsProcess(p.pid, p.line, p.cgroup); err != nil || owned != p.owned {
+				t.Errorf("%+v: %v, %v", p, owned, err)
+			}
 		}
 	})
 }
