@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	"internal/doctor":  {"internal/config"},                        // what was seen, beside what the file wants
 	"reload":           {"pool"},                                   // a rollout moves a pool's targets
 
-	"activation":        nil,
+	"activation":        {"internal/sockdiag"},
 	"internal/cgroup":   nil,
 	"internal/config":   nil,
 	"internal/control":  nil,
@@ -50,7 +50,8 @@ var imports = map[string][]string{
 	"internal/ready":    nil,
 	"internal/systemd":  nil,
 	"internal/tmpdir":   nil,
-	"internal/unread":   nil,
+	"internal/unread":   {"internal/sockdiag"},
+	"internal/sockdiag": nil,
 	"internal/watch":    nil,
 	"pool":              nil,
 	"worker":            nil, // users import it, and want nothing of the rest with it

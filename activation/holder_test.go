@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/sockdiag"
 )
 
 // steal is what a master does for Prepare: a socket out of a predecessor.
@@ -121,7 +123,7 @@ func FuzzParseUnixDiag(f *testing.F) {
 	f.Add(append(make([]byte, 16), 12, 0, 4, 0, 1, 0, 0, 0, 2, 0, 0, 0))
 	f.Add(append(make([]byte, 16), 7, 0, 0, 0, 0, 'a', 'b', 0, 255, 255, 1, 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, ok := parseUnixDiag(b); ok != (len(b) >= unixDiagSize) {
+		if _, ok := parseUnixDiag(b); ok != (len(b) >= sockdiag.UnixSize) {
 			t.Fatal(ok)
 		}
 	})
