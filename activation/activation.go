@@ -8,6 +8,7 @@
 package activation
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -127,19 +128,21 @@ func closeFD(fd int) error {
 }
 
 // AssertFlags sets O_NONBLOCK again where the configuration names a value and
-// a worker changed it for all, and returns the names of those listeners. Cheap
-// enough for every spawn.
-func (s *Set) AssertFlags() (restored []string, err error) {
+// a worker changed it for all, and returns the names of those listeners.
+// otherwise is the value for those whose Spec names none, nil to leave them
+// alone. Cheap enough for every spawn.
+func (s *Set) AssertFlags(otherwise *bool) (restored []string, err error) {
 	for _, l := range s.Listeners() {
-		if l.Spec.NonBlocking == nil {
+		want := cmp.Or(l.Spec.NonBlocking, otherwise)
+		if want == nil {
 			continue
 		}
 		flags, e := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0)
-		if e == nil && (flags&unix.O_NONBLOCK != 0) == *l.Spec.NonBlocking {
+		if e == nil && (flags&unix.O_NONBLOCK != 0) == *want {
 			continue
 		}
 		if e == nil {
-			e = unix.SetNonblock(l.FD, *l.Spec.NonBlocking)
+			e = unix.SetNonblock(l.FD, *want)
 		}
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("set O_NONBLOCK of listener %q: %w", l.Name, e))

@@ -326,7 +326,7 @@ func TestAssertFlags(t *testing.T) {
 		}
 		return flags
 	}
-	restored, err := s.AssertFlags()
+	restored, err := s.AssertFlags(nil)
 	ok(t, err)
 	if diff := cmp.Diff([]bool{true, false, false}, is()); diff != "" || restored != nil {
 		t.Error(diff, restored)
@@ -334,12 +334,20 @@ func TestAssertFlags(t *testing.T) {
 	for i, fd := range s.FDs() { // what workers do to each other
 		ok(t, unix.SetNonblock(fd, i > 0))
 	}
-	restored, err = s.AssertFlags()
+	restored, err = s.AssertFlags(nil)
 	ok(t, err)
 	if diff := cmp.Diff([]string{"on", "off"}, restored); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]bool{true, false, true}, is()); diff != "" {
+		t.Error(diff)
+	}
+	restored, err = s.AssertFlags(new(false)) // for those that name none
+	ok(t, err)
+	if diff := cmp.Diff([]string{"any"}, restored); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]bool{true, false, false}, is()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -28,6 +28,10 @@ type server struct {
 	// it. At its stop this server closes a connection on which none has, which is
 	// the client's loss if the request was on its way.
 	deferred bool
+	// blocking: it waits in accept(2). On a socket that blocks, a server that
+	// waits in epoll hangs whenever another worker took the connection: such a one
+	// sets O_NONBLOCK itself, or its preset does.
+	blocking bool
 	// lossless is a server whose own way of stopping loses nothing; of another,
 	// fugue must lose no more than a bare signal does.
 	lossless bool
@@ -68,7 +72,7 @@ var (
 	puma = server{name: "puma", preset: "puma", takes: "LISTEN_FDS", rate: 40, deferred: true, lossless: true,
 		bareArgs: []string{"--bind-to-activated-sockets", "only"},
 		command:  []string{"/usr/bin/puma", "--quiet", "--environment", "production", "--threads", "2:2", "config.ru"}}
-	loop = server{name: "Python, a blocking loop", takes: "`socket.socket(fileno=3)`", command: []string{"/usr/bin/python3", "loop.py", "{fd}"}, rate: 40, lossless: true}
+	loop = server{name: "Python, a blocking loop", blocking: true, takes: "`socket.socket(fileno=3)`", command: []string{"/usr/bin/python3", "loop.py", "{fd}"}, rate: 40, lossless: true}
 )
 
 // golang is a Go server that drains right, as package worker makes it.
@@ -95,13 +99,13 @@ func all(t *testing.T) []server {
 			command: []string{"/usr/bin/unicorn", "--env", "production", "config.ru"},
 		},
 		{
-			name: "Starman", preset: "starman", takes: "SERVER_STARTER_PORT", rate: 40, signal: syscall.SIGQUIT,
+			name: "Starman", blocking: true, preset: "starman", takes: "SERVER_STARTER_PORT", rate: 40, signal: syscall.SIGQUIT,
 			bareEnv: []string{"SERVER_STARTER_PORT={addr}=3", "SERVER_STARTER_GENERATION=1"},
 			needs:   []string{"/usr/share/perl5/Net/Server/SS/PreFork.pm"},
 			command: []string{"/usr/bin/starman", "--workers", "2", "app.psgi"},
 		},
 		{
-			name: "Starlet", preset: "starlet", takes: "SERVER_STARTER_PORT", rate: 40, lossless: true,
+			name: "Starlet", blocking: true, preset: "starlet", takes: "SERVER_STARTER_PORT", rate: 40, lossless: true,
 			bareArgs: []string{"-s", "Starlet"}, bareEnv: []string{"SERVER_STARTER_PORT={addr}=3", "SERVER_STARTER_GENERATION=1"},
 			needs:   []string{"/usr/share/perl5/Plack/Handler/Starlet.pm"},
 			command: []string{"/usr/bin/plackup", "--max-workers", "2", "--env", "deployment", "app.psgi"},
@@ -117,7 +121,7 @@ func all(t *testing.T) []server {
 			needs: []string{filepath.Join(nodeModules(), "fastify")},
 		},
 		{
-			name: "php-fpm", preset: "php-fpm", takes: "FPM_SOCKETS", rate: 40, lossless: true, signal: syscall.SIGQUIT, front: fastCGI,
+			name: "php-fpm", blocking: true, preset: "php-fpm", takes: "FPM_SOCKETS", rate: 40, lossless: true, signal: syscall.SIGQUIT, front: fastCGI,
 			bareArgs: []string{"--nodaemonize"}, bareEnv: []string{"FPM_SOCKETS={addr}=3"},
 			command: []string{phpFPM(), "--allow-to-run-as-root", "--fpm-config", "php-fpm.conf"},
 		},
@@ -144,7 +148,7 @@ func java(t *testing.T) server {
 	t.Helper()
 	classes := t.TempDir()
 	s := server{
-		name: "Java, `inheritedChannel`", preset: "java", takes: "standard input", rate: 40, lossless: true, needs: []string{"/usr/bin/ecj"},
+		name: "Java, `inheritedChannel`", preset: "java", blocking: true, takes: "standard input", rate: 40, lossless: true, needs: []string{"/usr/bin/ecj"},
 		// A machine with other things to do is no place for its optimisers.
 		command: []string{"/usr/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx64m", "-cp", classes, "Channel"},
 	}

@@ -2,15 +2,18 @@ package servers_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"fugue/activation"
 	"fugue/e2e"
 	"fugue/internal/control"
 	"fugue/internal/loadtest"
@@ -84,6 +87,9 @@ func reloadUnderLoad(t *testing.T, s server, releases []release) *loadtest.Repor
 	load := startLoad(t, config)
 	awaitVersion(t, load, releases[0].version)
 	awaitEveryWorker(t, p, load)
+	if got := nonBlocking(t, p.Address); got == s.blocking {
+		t.Errorf("O_NONBLOCK is %v on the socket of %s", got, s.name)
+	}
 	for _, r := range releases[1:] {
 		p.reload(r)
 		awaitVersion(t, load, r.version)
@@ -94,6 +100,25 @@ func reloadUnderLoad(t *testing.T, s server, releases []release) *loadtest.Repor
 		t.Errorf("%s: a request of two seconds was cut off by the stop of the pool", s.name)
 	}
 	return report
+}
+
+// nonBlocking tells of O_NONBLOCK on the socket that listens at an address.
+func nonBlocking(t *testing.T, address string) bool {
+	t.Helper()
+	for _, h := range activation.HolderOf("tcp", address) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", h.PID, h.FD))
+		if err != nil {
+			continue // a worker that has ended meanwhile
+		}
+		_, rest, _ := strings.Cut(string(text), "flags:")
+		flags, err := strconv.ParseUint(strings.Fields(rest)[0], 8, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return flags&unix.O_NONBLOCK != 0
+	}
+	t.Fatalf("nobody holds %s", address)
+	return false
 }
 
 // awaitEveryWorker waits until each worker has answered, or a process that it
@@ -202,7 +227,7 @@ func TestReloadBetweenNodeABlockingLoopAndGo(t *testing.T) {
 	for i := range reloads() + 1 {
 		releases = append(releases, turn[i%len(turn)].release(i))
 	}
-	r := reloadUnderLoad(t, loop, releases)
+	r := reloadUnderLoad(t, turn[0], releases)
 	t.Logf("%d reloads: %v", len(releases)-1, r)
 	if err := r.Check(); err != nil {
 		t.Error(err)

@@ -42,6 +42,7 @@ type Config struct {
 	PIDFile             string     // absolute; empty: none
 	Watch               []string   // directories, absolute: a change in one is a reload
 	Listeners           []Listener // in the order of their file descriptors
+	NonBlocking         *bool      // O_NONBLOCK of the sockets whose table does not say, systemd's too; the preset's word
 	Reload              Reload
 	Ready               Ready
 	Stop                Stop

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -103,9 +104,38 @@ type Warning struct {
 // String is one line, as that of an Error.
 func (w Warning) String() string { return w.Pos.String() + ": warning: " + w.Msg }
 
-// Warnings tells of a stop signal by which a known server loses requests, and of
-// listeners that cannot do what when_empty wants.
-func (c *Config) Warnings() []Warning { return append(c.losing(), c.holding()...) }
+// Warnings tells of a stop signal by which a known server loses requests, of a
+// socket on which it hangs, and of listeners that cannot do what when_empty wants.
+func (c *Config) Warnings() []Warning { return slices.Concat(c.losing(), c.hanging(), c.holding()) }
+
+// hanging tells of sockets that block under a server whose event loop accepts
+// from them: see server.nonBlocking.
+func (c *Config) hanging() []Warning {
+	name := c.server()
+	if !servers()[name].nonBlocking {
+		return nil
+	}
+	blocks := c.NonBlocking == nil && len(c.Listeners) == 0 // then all are systemd's
+	key := "command"
+	for _, l := range c.Listeners {
+		if flag := cmp.Or(l.NonBlocking, c.NonBlocking); flag == nil || !*flag {
+			blocks, key = true, "listen."+l.Name
+			break
+		}
+	}
+	if !blocks {
+		return nil
+	}
+	return []Warning{{c.Pos(key), fmt.Sprintf("a worker of %s hangs in accept on a socket that blocks whenever another one was faster: say nonblocking = true in each [listen.NAME], or preset = %q", name, name)}}
+}
+
+// server is the known one that the command runs; empty: it is none.
+func (c *Config) server() string {
+	if name, _ := findServer(c.texts()); name != "" {
+		return name
+	}
+	return c.Preset
+}
 
 // holding are the listeners that hold connections where they are to be refused.
 // What a .socket unit passes, which is held as well, shows only at a start.
@@ -123,10 +153,7 @@ func (c *Config) holding() (list []Warning) {
 
 // losing tells of a stop signal by which a known server loses requests.
 func (c *Config) losing() []Warning {
-	name, _ := findServer(c.texts())
-	if name == "" {
-		name = c.Preset
-	}
+	name := c.server()
 	s := servers()[name]
 	if name == "uwsgi" && c.Preset != name {
 		return []Warning{{c.Pos("command"), `uwsgi cuts requests off at every stop signal that it knows by itself; preset = "uwsgi" gives it one that does not`}}

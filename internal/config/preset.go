@@ -26,6 +26,10 @@ type server struct {
 	ready    When
 	// stdin: it takes its socket as standard input.
 	stdin bool
+	// nonBlocking: it accepts from an event loop and relies on whoever made the
+	// socket for O_NONBLOCK. On one that blocks, a worker that another was faster
+	// than hangs in accept(2), with all that it has accepted before.
+	nonBlocking bool
 	// preset: it has one. Of others only the signals are known.
 	preset bool
 }
@@ -69,7 +73,7 @@ func servers() map[string]server {
 			always: []string{"--nodaemonize"}, said: []string{"--nodaemonize", "-F"},
 		},
 		"nginx": {
-			preset: true, drains: []string{"QUIT"}, dialects: []Dialect{DialectNginx},
+			preset: true, drains: []string{"QUIT"}, dialects: []Dialect{DialectNginx}, nonBlocking: true,
 			always: []string{"-g", "daemon off;"}, said: []string{"-g"},
 		},
 		"java":     {preset: true, stdin: true},
@@ -106,6 +110,9 @@ func (d *decoder) applyPreset() {
 	}
 	if s.stdin && c.Stdin == StdinDefault {
 		c.Stdin = StdinSocket
+	}
+	if s.nonBlocking {
+		c.NonBlocking = &s.nonBlocking
 	}
 	if s.ready != "" && !said("ready.when") && !said("ready.delay") {
 		c.Ready.When = s.ready

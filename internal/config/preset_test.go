@@ -108,6 +108,7 @@ func TestPresetDefaults(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
+	const hangs = `a worker of nginx hangs in accept on a socket that blocks whenever another one was faster: say nonblocking = true in each [listen.NAME], or preset = "nginx"`
 	for _, tt := range []struct{ text, want string }{
 		{"command = ['gunicorn', 'x']", ""},
 		{"command = ['./server']", ""},
@@ -127,6 +128,12 @@ func TestWarnings(t *testing.T) {
 		{"command = ['x']\nwhen_empty = 'refuse'\n[listen.a]\nstream = '/run/a'\n[listen.b]\nstream = '80'\n[listen.d]\ndatagram = '/run/d'",
 			"4:1: warning: with no worker left connections to a wait, whatever when_empty says: a unix socket that was shut down never listens again"},
 		{"command = ['x']\n[listen.a]\nstream = '/run/a'", ""},
+		{"command = ['nginx']\nstop.signal = 'QUIT'", "1:1: warning: " + hangs},
+		{"command = ['nginx']\nstop.signal = 'QUIT'\n[listen.a]\nstream = '80'\nnonblocking = true\n[listen.b]\nstream = '81'", "6:9: warning: " + hangs},
+		{"command = ['nginx']\nstop.signal = 'QUIT'\n[listen.a]\nstream = '80'\nnonblocking = true", ""},
+		{"command = ['nginx']\npreset = 'nginx'\n[listen.a]\nstream = '80'", ""},
+		{"command = ['nginx']\npreset = 'nginx'", ""},
+		{"command = ['x']\npreset = 'nginx'\n[listen.a]\nstream = '80'\nnonblocking = false", "3:9: warning: " + hangs},
 	} {
 		c, err := parseOne(t, tt.text, Options{})
 		if err != nil {

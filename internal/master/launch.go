@@ -40,8 +40,8 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 
 // start starts a worker that has a temporary directory and a cgroup, or none.
 func (h *host) start(l Launch, tmp string, own *ownCgroup, launched func(error), exited func()) (Process, error) {
-	if restored, err := l.Sockets.AssertFlags(); err != nil || len(restored) > 0 {
-		h.settings.Log.Debugf("O_NONBLOCK set again on %v: %v", restored, err)
+	if restored, err := l.Sockets.AssertFlags(l.Config.NonBlocking); err != nil || len(restored) > 0 {
+		h.settings.Log.Debugf("O_NONBLOCK set on %v: %v", restored, err)
 	}
 	rel := l.Release
 	plan := planOf(rel)
