@@ -40,20 +40,6 @@ func child(role string) int {
 // patience bounds waits for events that always come.
 const patience = 60 * time.Second
 
-// scaled is a full count, or a tenth of it in everyday runs.
-func scaled(t *testing.T, full int) int {
-	t.Helper()
-	s := os.Getenv("FUGUE_TEST_SCALE")
-	if s == "" {
-		s = "0.1"
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		t.Fatalf("FUGUE_TEST_SCALE: %v", err)
-	}
-	return max(1, int(float64(full)*f))
-}
-
 // A process is the test binary in a role; its output comes line by line.
 type process struct {
 	*exec.Cmd

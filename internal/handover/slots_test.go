@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 func create(t *testing.T) (*Slots, string) {
@@ -374,7 +376,7 @@ func TestKilledWriter(t *testing.T) {
 	number(first, 1)
 	write(t, s, string(first))
 	torn := 0
-	for i := range scaled(t, 500) {
+	for i := range loadtest.Scale(500) {
 		p := startRole(t, "writer", "STATE="+path)
 		for range i%5 + 1 {
 			p.line(t)

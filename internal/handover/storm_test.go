@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 var stormSignals = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM}
@@ -113,10 +115,10 @@ func master() int {
 // A master that hands over to itself again and again takes every signal of the
 // four that would be lost or deadly, each sent when the last of its kind was
 // said, so that none can be one with another.
-func TestNoSignalIsLostOverHandovers(t *testing.T) { storm(t, scaled(t, 600), "TWICE=") }
+func TestNoSignalIsLostOverHandovers(t *testing.T) { storm(t, loadtest.Scale(600), "TWICE=") }
 
 // Even if the image that is born execs itself before it does anything.
-func TestNoSignalIsLostOverTwoExecs(t *testing.T) { storm(t, scaled(t, 200), "TWICE=1") }
+func TestNoSignalIsLostOverTwoExecs(t *testing.T) { storm(t, loadtest.Scale(200), "TWICE=1") }
 
 func storm(t *testing.T, n int, env string) {
 	t.Helper()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 // plantation has what a worker's user can put in the place of a log file.
@@ -107,7 +109,7 @@ func TestCheckFile(t *testing.T) {
 func TestReopenLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
-	n := scaled(t, 250_000) // more than 100 MB in all at full scale
+	n := loadtest.Scale(250_000) // more than 100 MB in all at full scale
 	files := &Files{}
 	exe, _ := os.Executable()
 	var relays []*Relay

@@ -54,19 +54,6 @@ func chatter(count string) {
 
 const patience = 60 * time.Second
 
-func scaled(t *testing.T, full int) int {
-	t.Helper()
-	s := os.Getenv("FUGUE_TEST_SCALE")
-	if s == "" {
-		s = "0.1"
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		t.Fatalf("FUGUE_TEST_SCALE: %v", err)
-	}
-	return max(1, int(float64(full)*f))
-}
-
 // A sink takes lines from all streams, as a file does.
 type sink struct {
 	mu   sync.Mutex

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 func TestRelay(t *testing.T) {
@@ -94,7 +96,7 @@ func checkAll(t *testing.T, s *sink, n int) {
 }
 
 func TestNothingIsLostOrReordered(t *testing.T) {
-	n := scaled(t, 100_000)
+	n := loadtest.Scale(100_000)
 	s := newSink()
 	r := relay(t, s)
 	exe, _ := os.Executable()
@@ -182,7 +184,7 @@ func TestRelaysLeaveNoDescriptors(t *testing.T) {
 	}
 	one()
 	before := count()
-	for range scaled(t, 500) {
+	for range loadtest.Scale(500) {
 		one()
 	}
 	if after := count(); after > before {

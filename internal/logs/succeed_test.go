@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 // Detaching and resuming, as around an exec in place, tears no line.
 func TestDetachLosesNothing(t *testing.T) {
-	n := scaled(t, 100_000)
+	n := loadtest.Scale(100_000)
 	s := newSink()
 	r := relay(t, s)
 	exe, _ := os.Executable()

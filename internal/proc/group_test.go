@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 // family starts a worker that leaves children: two in its group, one of them a
@@ -40,7 +42,7 @@ func family(t *testing.T, s *Spec) (*run, []int) {
 }
 
 func TestGrandchildrenAreGoneBeforeTheExitIsTold(t *testing.T) {
-	for range scaled(t, 50) {
+	for range loadtest.Scale(50) {
 		s := spec("")
 		r, pids := family(t, &s)
 		if err := r.Signal(unix.SIGKILL); err != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 // threads counts ours.
@@ -80,7 +82,7 @@ func TestNothingLeaks(t *testing.T) {
 		round(i)
 	}
 	fds, goroutines, thr, children := count(t, "/proc/self/fd"), runtime.NumGoroutine(), threads(t), zombies(t)
-	for i := range scaled(t, 1000) {
+	for i := range loadtest.Scale(1000) {
 		round(i)
 	}
 	if n := count(t, "/proc/self/fd"); n > fds {

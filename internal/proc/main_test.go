@@ -52,20 +52,6 @@ func worker(role string) {
 // patience bounds waits for events that always come.
 const patience = 30 * time.Second
 
-// scaled is a full count, or a tenth of it in everyday runs.
-func scaled(t *testing.T, full int) int {
-	t.Helper()
-	s := os.Getenv("FUGUE_TEST_SCALE")
-	if s == "" {
-		s = "0.1"
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		t.Fatalf("FUGUE_TEST_SCALE: %v", err)
-	}
-	return max(1, int(float64(full)*f))
-}
-
 // plan runs a command as we are, with an empty environment.
 func plan(argv ...string) launch.Plan {
 	return launch.Plan{Path: argv[0], Args: argv, Umask: -1, UID: -1, GID: -1}

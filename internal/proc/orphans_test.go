@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 // Orphans are collected, every one; a child of our own never, though it has
 // ended before the look: its status is for who started it.
 func TestOrphans(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{"FUGUE_TEST=adopting", "ORPHANS=" + strconv.Itoa(scaled(t, 1000))}
+	cmd.Env = []string{"FUGUE_TEST=adopting", "ORPHANS=" + strconv.Itoa(loadtest.Scale(1000))}
 	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "done\n" {

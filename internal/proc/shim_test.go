@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fugue/internal/launch"
+	"fugue/internal/loadtest"
 )
 
 // A signal that comes while the shim is at work must act: neither the shim's
@@ -20,7 +21,7 @@ import (
 func TestSignalBeforeTheExecKills(t *testing.T) { bothWays(t, testSignalBeforeTheExecKills) }
 
 func testSignalBeforeTheExecKills(t *testing.T) {
-	for i := range scaled(t, 400) {
+	for i := range loadtest.Scale(400) {
 		sig := []unix.Signal{unix.SIGTERM, unix.SIGUSR1, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT}[i%5]
 		s := spec("/bin/sleep", "1000")
 		s.Plan.Dir = t.TempDir()

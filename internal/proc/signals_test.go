@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/loadtest"
 )
 
 // rebornSignals are the reborn worker's.
@@ -139,7 +141,7 @@ func TestNoSignalIsLostOverExec(t *testing.T) {
 			t.Fatalf("%q, want %q", got, want)
 		}
 	}
-	for range scaled(t, 500) {
+	for range loadtest.Scale(500) {
 		send(unix.SIGUSR2)
 		send(unix.SIGUSR1) // it is on its way through the exec now
 		send(unix.SIGWINCH)

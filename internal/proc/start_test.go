@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fugue/internal/launch"
+	"fugue/internal/loadtest"
 )
 
 func TestListenPIDIsTheWorkersOwn(t *testing.T) { bothWays(t, testListenPIDIsTheWorkersOwn) }
 
 func testListenPIDIsTheWorkersOwn(t *testing.T) {
-	for range scaled(t, 200) {
+	for range loadtest.Scale(200) {
 		s := spec("/bin/sh", "-c", `echo $$ $LISTEN_PID $WATCHDOG_PID $LISTEN_FDS`)
 		s.Plan.ListenPID, s.Plan.WatchdogPID = true, true
 		s.Plan.Env = []string{"LISTEN_PID=1", "LISTEN_FDS=2", "LISTEN_PID=2"}
