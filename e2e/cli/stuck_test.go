@@ -6,7 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +40,7 @@ func TestAStoppedWorkerStopsToPing(t *testing.T) {
 // A worker that is stopped does not read: it is found by the connection that it
 // has accepted, and only that one.
 func TestAStoppedWorkerIsStuck(t *testing.T) {
+	t.Parallel()
 	p := watchedPool(t, "--watchdog.stuck", "3s")
 	var conns []net.Conn
 	pids := map[int]net.Conn{}
@@ -90,11 +95,39 @@ func (p *pool) requested(c net.Conn) int {
 	return pid
 }
 
+// stop returns when the worker has stopped. The signal wakes up one thread, and
+// until that one runs the others go on: on a busy machine long enough to read and
+// answer what comes next. Only the parent is told of it, so it is looked for.
 func (p *pool) stop(pid int) {
 	p.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		p.t.Fatal(err)
 	}
+	for end := time.Now().Add(guard); !allStopped(p.t, pid); {
+		if time.Now().After(end) {
+			p.t.Fatalf("pid %d did not stop", pid)
+		}
+		runtime.Gosched()
+	}
+}
+
+// allStopped tells whether each thread is in state T, see proc_pid_stat(5).
+func allStopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		if _, rest, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // stopped stops a worker and sees it ended.
