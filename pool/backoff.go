@@ -49,6 +49,11 @@ func (b *backoff) until(g Generation, slot int, l Limits) time.Time {
 // crash loop do not all start in the same instant. It is a hash and not a
 // random number: a replay of the same facts gives the same times.
 func jitter(d time.Duration, g Generation, slot, attempt int) time.Duration {
+	return d*3/4 + time.Duration(dice(g, slot, attempt))*(d/2)/1023
+}
+
+// dice is a number from 0 to 1023 that is always the same for the same three.
+func dice(g Generation, slot, attempt int) uint64 {
 	h := uint64(14695981039346656037) // FNV-1a
 	for _, v := range [...]int{int(g), slot, attempt} {
 		for i := range 8 {
@@ -56,7 +61,7 @@ func jitter(d time.Duration, g Generation, slot, attempt int) time.Duration {
 		}
 	}
 	h ^= h >> 32
-	return d*3/4 + time.Duration(h%1024)*(d/2)/1023
+	return h % 1024
 }
 
 // Failing reports that starts of g have come to nothing more than once since

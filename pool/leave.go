@@ -37,6 +37,13 @@ func (p *Pool) Due(id ID) Why {
 	return Wanted
 }
 
+// Spread is where a worker goes on the way to a limit that all of its generation
+// have, in whatever unit: at 80 to 100 percent of it. Those that were started
+// together, and live and grow alike, do not all get there at once.
+func Spread(limit uint64, g Generation, slot int) uint64 {
+	return limit - limit/5 + limit/5/1023*dice(g, slot, 0)
+}
+
 // oldest is when a worker is too old: between 80 and 100 percent of MaxAge,
 // so that those started together do not all go at once; zero: never.
 func (w *Worker) oldest(l Limits) time.Time {

@@ -71,13 +71,18 @@ type Worker struct {
 	PID        int       `json:"pid"`
 	Generation int       `json:"generation"`
 	State      string    `json:"state"`
-	Since      time.Time `json:"since"`     // when it was started
-	Restarts   int       `json:"restarts"`  // of its slot
-	RSS        uint64    `json:"rss"`       // bytes
-	CPU        Micros    `json:"cpu_usec"`  // user and system time
-	Status     string    `json:"status"`    // its own STATUS=
-	LastExit   string    `json:"last_exit"` // how the one before it in the slot ended
-	Note       string    `json:"note"`
+	Since      time.Time `json:"since"`    // when it was started
+	Restarts   int       `json:"restarts"` // of its slot
+	RSS        uint64    `json:"rss"`      // bytes
+	CPU        Micros    `json:"cpu_usec"` // user and system time
+	// Memory is what recycle.max_memory is held against, in bytes, as of the
+	// last sample: of the worker with all that it has started. MemoryFrom is
+	// "cgroup" or "pss"; empty: nothing was measured, because nothing is bounded.
+	Memory     uint64 `json:"memory"`
+	MemoryFrom string `json:"memory_from"`
+	Status     string `json:"status"`    // its own STATUS=
+	LastExit   string `json:"last_exit"` // how the one before it in the slot ended
+	Note       string `json:"note"`
 }
 
 // Listener is one socket that the workers share.

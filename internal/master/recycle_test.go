@@ -1,7 +1,6 @@
 package master
 
 import (
-	"syscall"
 	"testing"
 	"time"
 
@@ -122,34 +121,4 @@ func TestRecycleByAge(t *testing.T) {
 		}
 		h.logged("is to be replaced: recycled at its age")
 	})
-}
-
-// By memory: what is too large three times in a row, and not for a moment.
-func TestRecycleByMemory(t *testing.T) {
-	whole(t, "[recycle]\nmax_memory = \"100M\"", func(h *harness) {
-		p, q := h.worker(1), h.worker(2)
-		h.with(func() { h.memory = map[int]uint64{p.pid: 101 << 20, q.pid: 100 << 20} })
-		h.pass(15 * time.Second)
-		h.with(func() { h.memory[p.pid] = 0 })
-		h.pass(time.Hour)
-		if h.bornNow() != 3 {
-			t.Fatalf("%d workers in all; %s", h.bornNow(), h.tale())
-		}
-		h.with(func() { h.memory[p.pid] = 101 << 20 })
-		h.pass(35 * time.Second)
-		h.serve(1, 3)
-		if h.bornNow() != 4 || p.toldNow() != 1 {
-			t.Errorf("%d workers in all; %s", h.bornNow(), h.tale())
-		}
-		h.logged("uses 101 MiB, and 100 MiB are allowed")
-	})
-}
-
-// What is read of a real process is about what it uses.
-func TestMemoryOfAGroup(t *testing.T) {
-	group := syscall.Getpgrp()
-	used := (&host{}).Memory([]int{group, 1 << 30})
-	if used[group] < 1<<20 || used[group] > 1<<40 || used[1<<30] != 0 || len(used) != 2 {
-		t.Errorf("used: %v", used)
-	}
 }

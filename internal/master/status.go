@@ -102,6 +102,10 @@ func (m *Master) statusWorkers() []control.Worker {
 		}
 		if out := m.workers[row.ID]; out != nil {
 			w.Status = out.status
+			w.Memory, w.MemoryFrom = out.weight.Bytes, string(out.weight.From)
+			if row.State != pool.Stopping && row.Leaving == pool.Grown {
+				w.Note = leavingText(out, row.Leaving) + "; another is to take its place first"
+			}
 			switch {
 			case row.State == pool.Starting:
 				w.Note = out.note

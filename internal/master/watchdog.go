@@ -74,8 +74,8 @@ func (m *Master) publishLeaving(row pool.Worker) {
 		who.Kind, who.Text = "hung", row.Leaving.String()
 		m.log.Warnf("worker %d (pid %d) of generation %d hangs: %s; it is ended when another has taken its place", w.slot, who.PID, w.generation, row.Leaving)
 	case row.Leaving.Recycled():
-		who.Kind, who.Text = "recycling", row.Leaving.String()
-		m.log.Infof("worker %d (pid %d) of generation %d is to be replaced: %s", w.slot, who.PID, w.generation, row.Leaving)
+		who.Kind, who.Text = "recycling", leavingText(w, row.Leaving)
+		m.log.Infof("worker %d (pid %d) of generation %d is to be replaced: %s", w.slot, who.PID, w.generation, who.Text)
 	default:
 		who.Kind, who.Text = "spared", before.String()
 		m.log.Infof("worker %d (pid %d) of generation %d stays for now", w.slot, who.PID, w.generation)

@@ -34,6 +34,8 @@ type worker struct {
 	seenAt      time.Time
 	lateWord    bool     // READY=1 came well after the look had found it ready
 	leaving     pool.Why // what was said about its leaving
+	weight      Weight   // at the last sample
+	grown       string   // what it is replaced for, if that is its memory
 }
 
 // slotPast is what is remembered of a slot over its workers.

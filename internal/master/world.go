@@ -37,9 +37,9 @@ type World interface {
 	Sync() int
 	// Unread finds workers that leave connections unread. Beside the loop.
 	Unread(look UnreadLook) ([]unread.Held, error)
-	// Memory is what the process groups of these leaders use, in bytes. Beside
-	// the loop.
-	Memory(leaders []int) map[int]uint64
+	// Memory is what workers use with all that they have started, by process ID;
+	// with each its cgroup, if it has one. Beside the loop.
+	Memory(cgroups map[int]string) map[int]Weight
 	// Tell sends lines to systemd; it never waits.
 	Tell(state string)
 	// Store puts a socket into systemd's fd store; Unstore takes it out.

@@ -80,24 +80,25 @@ type world struct {
 	execErr   error
 	executed  func() // by an exec
 
-	rehearsing time.Duration
-	rehearsals int  // under way
-	away       bool // by Depart
-	execs      int
-	returns    int
-	leave      bool          // a restart leaves the workers to the successor
-	dead       chan struct{} // closed with the master that lives
-	stored     map[string]int
-	opened     []activation.Listener // ever
-	unread     map[int]time.Time     // by PID: since when a connection is
-	looks      int                   // for those
-	memory     map[int]uint64        // by PID
-	sleeps     chan time.Duration    // taken by the loop, which stands still for so long
-	deferSync  chan struct{}         // closed: the inboxes have been read; nil: they are at once
-	prepared   int
-	reopened   int
-	reopenErr  error
-	uncaught   map[int]bool // by PID: do not catch the signal that asks them to open log files
+	rehearsing    time.Duration
+	rehearsals    int  // under way
+	away          bool // by Depart
+	execs         int
+	returns       int
+	leave         bool          // a restart leaves the workers to the successor
+	dead          chan struct{} // closed with the master that lives
+	stored        map[string]int
+	opened        []activation.Listener // ever
+	unread        map[int]time.Time     // by PID: since when a connection is
+	looks         int                   // for those
+	memory        map[int]uint64        // by PID
+	weighsCgroups bool
+	sleeps        chan time.Duration // taken by the loop, which stands still for so long
+	deferSync     chan struct{}      // closed: the inboxes have been read; nil: they are at once
+	prepared      int
+	reopened      int
+	reopenErr     error
+	uncaught      map[int]bool // by PID: do not catch the signal that asks them to open log files
 }
 
 // telling is one message to systemd.
@@ -270,12 +271,16 @@ func (w *world) Unread(look UnreadLook) ([]unread.Held, error) {
 	return held, nil
 }
 
-func (w *world) Memory(leaders []int) map[int]uint64 {
+// Memory is what memory says; who has no cgroup there is weighed otherwise.
+func (w *world) Memory(cgroups map[int]string) map[int]Weight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	used := map[int]uint64{}
-	for _, pid := range leaders {
-		used[pid] = w.memory[pid]
+	used := map[int]Weight{}
+	for pid, path := range cgroups {
+		used[pid] = Weight{w.memory[pid], FromPSS}
+		if w.weighsCgroups && path != "" {
+			used[pid] = Weight{w.memory[pid], FromCgroup}
+		}
 	}
 	return used
 }
