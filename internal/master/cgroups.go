@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"fugue/internal/cgroup"
 	"fugue/internal/config"
 	"fugue/internal/notify"
@@ -43,16 +45,16 @@ type ownCgroup struct {
 
 // makeCgroup makes the cgroup for a worker; nil where it has none. Where nobody
 // has asked for one, and it was only that it could be, a worker starts without.
-func (h *host) makeCgroup(cfg *config.Config, slot int) (*ownCgroup, error) {
-	l := cfg.Limits
-	asked := len(cfg.OfCgroup()) > 0
+func (h *host) makeCgroup(w Launch) (*ownCgroup, error) {
+	l := w.Config.Limits
+	asked := len(w.Config.OfCgroup()) > 0
 	if h.cgroup == nil || !asked && (l.Cgroup != nil || !h.cgroup.Delegated()) {
 		if asked {
 			return nil, errors.New("make a cgroup for a worker: this master is in no unit of systemd")
 		}
 		return nil, nil
 	}
-	path, err := h.cgroup.Make(slot, cgroup.Limits{
+	path, err := h.cgroup.Make(w.Slot, cgroup.Limits{
 		MemoryMax: l.MemoryMax, MemoryHigh: l.MemoryHigh, TasksMax: l.TasksMax, CPUWeight: l.CPUWeight,
 	})
 	switch {
@@ -61,7 +63,7 @@ func (h *host) makeCgroup(cfg *config.Config, slot int) (*ownCgroup, error) {
 	case asked:
 		return nil, err
 	}
-	h.settings.Log.Warnf("%v; it starts without", err)
+	about(h.settings.Log, w.Slot, w.Generation).Warnf("%v; it starts without", err)
 	return nil, nil
 }
 
@@ -97,7 +99,7 @@ func (f *ownCgroup) judge(exit proc.Exit) proc.Exit {
 
 // thenRemoveCgroup tells of a worker's end, when it is known why it came, and
 // removes its cgroup.
-func (h *host) thenRemoveCgroup(f *ownCgroup, exited func()) func() {
+func (h *host) thenRemoveCgroup(log *logrus.Entry, f *ownCgroup, exited func()) func() {
 	if f == nil {
 		return exited
 	}
@@ -106,16 +108,16 @@ func (h *host) thenRemoveCgroup(f *ownCgroup, exited func()) func() {
 		defer h.cleaning.Done()
 		f.outOfMemory.Store(f.base.OutOfMemory(f.path))
 		exited()
-		h.removeCgroup(f, emptyTime)
+		h.removeCgroup(log, f, emptyTime)
 	}
 }
 
-func (h *host) removeCgroup(f *ownCgroup, wait time.Duration) {
+func (h *host) removeCgroup(log *logrus.Entry, f *ownCgroup, wait time.Duration) {
 	if f == nil {
 		return
 	}
 	if err := f.base.Remove(f.path, wait); err != nil {
-		h.settings.Log.Warnf("%v", err)
+		log.Warn(err)
 	}
 }
 

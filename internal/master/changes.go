@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"fugue/internal/control"
 	"fugue/pool"
 	"fugue/reload"
@@ -25,8 +27,9 @@ const (
 type change struct {
 	control.Change
 	callers []chan control.Event
-	unit    bool          // systemd asked for it, and knows that it is under way
-	blame   *pool.Failure // what its verdict is about, while the worker's last lines are on their way
+	unit    bool            // systemd asked for it, and knows that it is under way
+	made    pool.Generation // 0: none
+	blame   *pool.Failure   // what its verdict is about, while the worker's last lines are on their way
 }
 
 // changes are those under way and the last few that ended.
@@ -159,13 +162,17 @@ func (m *Master) tellEnd(c *change) {
 	if c.Kind == kindStart && m.exit != nil {
 		return // it is what Run returns, and the caller says it
 	}
-	entry := m.log.Infof
+	level := logrus.InfoLevel
 	if c.Exit != 0 {
-		entry = m.log.Errorf
+		level = logrus.ErrorLevel
 	}
-	entry("%s %d: %s", c.Kind, c.Number, c.Message)
+	log := logrus.NewEntry(m.log)
+	if c.made > 0 {
+		log = about(m.log, 0, c.made)
+	}
+	log.Logf(level, "%s %d: %s", c.Kind, c.Number, c.Message)
 	for _, line := range c.Details {
-		entry("%s %d: | %s", c.Kind, c.Number, line)
+		log.Logf(level, "%s %d: | %s", c.Kind, c.Number, line)
 	}
 }
 

@@ -49,7 +49,7 @@ func (f datagram) apply(m *Master, now time.Time) {
 	}
 	if f.Fields["STOPPING"] == "1" {
 		if row, ok := m.pool.Worker(w.id); ok && row.State != pool.Stopping {
-			m.log.Infof("worker %d (pid %d) of generation %d is stopping by itself", w.slot, w.process.PID(), w.generation)
+			m.of(w).Infof("worker %d (pid %d) of generation %d is stopping by itself", w.slot, w.process.PID(), w.generation)
 			before := m.pool.Failures(w.generation).Starts
 			m.pool.Unready(now, w.id)
 			w.gaveUp = m.pool.Failures(w.generation).Starts > before

@@ -28,7 +28,7 @@ func (f launched) apply(m *Master, now time.Time) {
 	if f.err != nil {
 		w.launchErr = f.err
 		m.obits.add(&obituary{id: w.id, slot: w.slot, pid: w.process.PID(), generation: w.generation, launch: f.err, complete: true})
-		m.log.Errorf("worker %d of generation %d could not be started: %v", w.slot, w.generation, f.err)
+		m.of(w).Errorf("worker %d of generation %d could not be started: %v", w.slot, w.generation, f.err)
 		m.events.publish(event("failed", w, f.err.Error()))
 		m.pool.SpawnFailed(now, w.id)
 		m.slot(w.slot).lastExit = f.err.Error()
@@ -123,12 +123,12 @@ func (m *Master) bury(now time.Time, w *worker, row pool.Worker, fate pool.Fate,
 	m.events.publish(event("exited", w, exit))
 	switch {
 	case fate == pool.Asked && !row.Why.Hung() && !row.Leaving.Hung():
-		m.log.Infof("%s stopped after %v: %s", who, now.Sub(row.Since).Round(time.Millisecond), exit)
+		m.of(w).Infof("%s stopped after %v: %s", who, now.Sub(row.Since).Round(time.Millisecond), exit)
 		return
 	case fate == pool.Clean:
-		m.log.Infof("%s ended by itself: %s", who, exit)
+		m.of(w).Infof("%s ended by itself: %s", who, exit)
 	default:
-		m.log.Warnf("%s ended: %s", who, exit)
+		m.of(w).Warnf("%s ended: %s", who, exit)
 	}
 	m.slot(w.slot).restarts++
 	m.slot(w.slot).lastExit = exit

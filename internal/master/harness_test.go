@@ -90,6 +90,7 @@ func (h *harness) Fire(e *logrus.Entry) error {
 	h.logMu.Lock()
 	defer h.logMu.Unlock()
 	h.lines = append(h.lines, e.Message)
+	h.hasFields(e)
 	return nil
 }
 

@@ -20,19 +20,20 @@ import (
 
 // Start implements World.
 func (h *host) Start(l Launch, launched func(error), exited func()) (Process, error) {
+	log := about(h.settings.Log, l.Slot, l.Generation)
 	tmp, err := h.makeTmp(l.Release, l.Slot)
 	if err != nil {
 		return nil, err
 	}
-	own, err := h.makeCgroup(l.Config, l.Slot)
+	own, err := h.makeCgroup(l)
 	if err != nil {
-		h.removeTmp(tmp)
+		h.removeTmp(log, tmp)
 		return nil, err
 	}
-	p, err := h.start(l, tmp, own, launched, h.thenRemove(tmp, h.thenRemoveCgroup(own, exited)))
+	p, err := h.start(l, tmp, own, launched, h.thenRemove(log, tmp, h.thenRemoveCgroup(log, own, exited)))
 	if err != nil {
-		h.removeTmp(tmp)
-		h.removeCgroup(own, emptyTime)
+		h.removeTmp(log, tmp)
+		h.removeCgroup(log, own, emptyTime)
 		return nil, err
 	}
 	return p, nil
@@ -41,7 +42,7 @@ func (h *host) Start(l Launch, launched func(error), exited func()) (Process, er
 // start starts a worker that has a temporary directory and a cgroup, or none.
 func (h *host) start(l Launch, tmp string, own *ownCgroup, launched func(error), exited func()) (Process, error) {
 	if restored, err := l.Sockets.AssertFlags(l.Config.NonBlocking); err != nil || len(restored) > 0 {
-		h.settings.Log.Debugf("O_NONBLOCK set on %v: %v", restored, err)
+		about(h.settings.Log, l.Slot, l.Generation).Debugf("O_NONBLOCK set on %v: %v", restored, err)
 	}
 	rel := l.Release
 	plan := planOf(rel)

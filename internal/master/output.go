@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/sirupsen/logrus"
+
 	"fugue/internal/config"
 	"fugue/internal/launch"
 	"fugue/internal/logs"
@@ -164,10 +166,10 @@ func (h *host) writers(to relayedTo, relayed [2]bool, rights func(path string) l
 }
 
 // relayAgain goes on with the output of a worker of an image before this one.
-func (h *host) relayAgain(pid int, memo Memo) (*logs.Relay, error) {
+func (h *host) relayAgain(log *logrus.Entry, pid int, memo Memo) (*logs.Relay, error) {
 	w, err := h.writers(memo.Files, memo.relayed(), func(path string) logs.Rights { return h.rights[path] })
 	if err != nil {
-		h.settings.Log.Errorf("%v; what process %d writes goes to standard output", err, pid)
+		log.Errorf("%v; what process %d writes goes to standard output", err, pid)
 		if w, err = h.writers(relayedTo{}, memo.relayed(), nil); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"fugue/activation"
@@ -283,7 +284,7 @@ func notPermitted(err error) error {
 }
 
 // Adopt implements World.
-func (h *host) Adopt(pid int, memo Memo, exited func()) (Process, error) {
+func (h *host) Adopt(log *logrus.Entry, pid int, memo Memo, exited func()) (Process, error) {
 	own := h.cgroupAt(memo.Cgroup)
 	if memo == (Memo{}) {
 		exited = h.thenRemoveStrangers(pid, exited)
@@ -292,19 +293,19 @@ func (h *host) Adopt(pid int, memo Memo, exited func()) (Process, error) {
 	if dir >= 0 {
 		defer unix.Close(dir)
 	}
-	child, err := proc.Adopt(pid, memo.Start, dir, h.thenRemove(memo.Tmp, h.thenRemoveCgroup(own, exited)))
+	child, err := proc.Adopt(pid, memo.Start, dir, h.thenRemove(log, memo.Tmp, h.thenRemoveCgroup(log, own, exited)))
 	if err != nil {
 		return nil, err
 	}
 	if lost != nil {
-		h.settings.Log.Warnf("%v; of worker process %d only its group ends with it", lost, pid)
+		log.Warnf("%v; of worker process %d only its group ends with it", lost, pid)
 	}
 	p := &running{Child: child, memo: memo, own: own}
 	if memo.Pipes == (logs.Pipes{}) {
 		return p, nil
 	}
-	if p.relay, err = h.relayAgain(pid, memo); err != nil {
-		h.settings.Log.Errorf("%v; its output is lost, and it waits once it has written 64 KiB: reload soon", err)
+	if p.relay, err = h.relayAgain(log, pid, memo); err != nil {
+		log.Errorf("%v; its output is lost, and it waits once it has written 64 KiB: reload soon", err)
 	}
 	return p, nil
 }

@@ -101,5 +101,5 @@ func (m *Master) takeOverRefusal() {
 func (m *Master) unstarted(now time.Time, a pool.Action, err error) {
 	m.obits.add(&obituary{id: a.ID, slot: a.Slot, generation: a.Generation, launch: err, complete: true})
 	m.pool.SpawnFailed(now, a.ID)
-	m.log.Errorf("worker %d of generation %d could not be started: %v", a.Slot, a.Generation, err)
+	about(m.log, a.Slot, a.Generation).Errorf("worker %d of generation %d could not be started: %v", a.Slot, a.Generation, err)
 }

@@ -96,6 +96,7 @@ func (m *Master) install(now time.Time, c *change, p *Prepared) {
 		g.inodes[l.Inode] = true
 	}
 	m.generations[m.last] = g
+	c.made = m.last
 	m.pool.SetLimits(m.last, limits(p.Config))
 	m.pool.SetMaxDraining(p.Config.Stop.MaxDraining)
 	if c.Kind == kindStart {
@@ -113,13 +114,13 @@ func (m *Master) install(now time.Time, c *change, p *Prepared) {
 		m.current = m.last
 		m.world.Configure(p.Config)
 		m.sockets = g.sockets
-		m.log.Infof("generation %d: starting %s of %s", m.last, count(m.wanted, "worker"), p.Release.Path)
+		about(m.log, 0, m.last).Infof("generation %d: starting %s of %s", m.last, count(m.wanted, "worker"), p.Release.Path)
 		return
 	}
 	m.paused = false
 	from := append([]pool.Generation{m.current}, m.leftovers...)
 	m.rollout = reload.New(now, rolloutLimits(p.Config), from, m.last, m.wanted, m.pool)
-	m.log.Infof("%s %d: rolling from generation %d to %d (%s)", c.Kind, c.Number, m.current, m.last, p.Release.Path)
+	about(m.log, 0, m.last).Infof("%s %d: rolling from generation %d to %d (%s)", c.Kind, c.Number, m.current, m.last, p.Release.Path)
 }
 
 // closeRollout ends the reload of a rollout that is over. A verdict that

@@ -51,6 +51,9 @@ func (m *Master) restore(now time.Time, in Inheritance) {
 	}
 	if r := h.Rollout; r != nil {
 		m.rollout = reload.Restore(r.snapshot(d), rolloutLimits(m.generations[r.To].config))
+		if c := m.changes.running; c != nil {
+			c.made = r.To
+		}
 	}
 	m.published.available = m.availableNow()
 	g := m.generations[m.current]
@@ -125,7 +128,7 @@ func (m *Master) readopt(now time.Time, s savedWorker, died bool) {
 		id: s.ID, slot: s.Slot, generation: s.Generation, memo: s.Memo, began: true, stopLooking: func() {},
 		sent: s.Sent, leaving: s.Leaving, gaveUp: s.GaveUp, status: s.Status, readyBy: s.Word, seenAt: m.scribe.dial.time(s.SeenAt), lateWord: s.LateWord,
 	}
-	process, err := m.world.Adopt(s.PID, s.Memo, func() { m.report(exited{s.ID}) })
+	process, err := m.world.Adopt(m.of(w), s.PID, s.Memo, func() { m.report(exited{s.ID}) })
 	if err != nil {
 		m.missed(now, w, s.PID, err)
 		return
@@ -147,7 +150,7 @@ func (m *Master) readopt(now time.Time, s savedWorker, died bool) {
 // failure of its release. A start would end for it, or a way back get stuck.
 func (m *Master) lostStarting(w *worker, pid int) {
 	m.pool.Forget(w.id)
-	m.log.Warnf("worker %d (pid %d) of generation %d was starting when the master died, and has ended; it is started again", w.slot, pid, w.generation)
+	m.of(w).Warnf("worker %d (pid %d) of generation %d was starting when the master died, and has ended; it is started again", w.slot, pid, w.generation)
 	m.events.publish(control.Event{Kind: "exited", Slot: w.slot, PID: pid, Generation: int(w.generation), Text: "while its master died"})
 }
 
@@ -162,10 +165,10 @@ func (m *Master) missed(now time.Time, w *worker, pid int, why error) {
 	fate := m.pool.Exited(now, w.id, clean(proc.Exit{Unknown: true}, row.State == pool.Stopping, sig))
 	m.events.publish(control.Event{Kind: "exited", Slot: w.slot, PID: pid, Generation: int(w.generation), Text: "while there was no master"})
 	if fate == pool.Asked {
-		m.log.Infof("worker %d (pid %d) of generation %d stopped while there was no master", w.slot, pid, w.generation)
+		m.of(w).Infof("worker %d (pid %d) of generation %d stopped while there was no master", w.slot, pid, w.generation)
 		return
 	}
-	m.log.Warnf("worker %d (pid %d) of generation %d ended while there was no master: %v", w.slot, pid, w.generation, why)
+	m.of(w).Warnf("worker %d (pid %d) of generation %d ended while there was no master: %v", w.slot, pid, w.generation, why)
 	m.slot(w.slot).restarts++
 	m.slot(w.slot).lastExit = "ended while there was no master"
 }

@@ -3,6 +3,8 @@ package master
 import (
 	"syscall"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // stranger is a process that a predecessor left in the unit's cgroup: it may
@@ -17,7 +19,7 @@ type stranger struct {
 
 func (m *Master) adoptStrangers(pids []int) {
 	for _, pid := range pids {
-		process, err := m.world.Adopt(pid, Memo{}, func() { m.report(strangerGone{pid}) })
+		process, err := m.world.Adopt(logrus.NewEntry(m.log), pid, Memo{}, func() { m.report(strangerGone{pid}) })
 		if err != nil {
 			m.log.Debugf("watch process %d of a predecessor: %v", pid, err)
 			continue

@@ -110,7 +110,7 @@ func (f unreadFound) apply(m *Master, now time.Time) {
 				continue
 			}
 			if m.pool.Hang(now, w.id, pool.Unread) {
-				m.log.Warnf("worker %d (pid %d) of generation %d has left a connection unread for %v", w.slot, h.Leader, w.generation, h.For.Round(time.Millisecond))
+				m.of(w).Warnf("worker %d (pid %d) of generation %d has left a connection unread for %v", w.slot, h.Leader, w.generation, h.For.Round(time.Millisecond))
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"fugue/internal/config"
@@ -60,7 +61,7 @@ func (h *host) makeTmp(rel *release.Release, slot int) (string, error) {
 
 // thenRemove tells of a worker's end, and removes its temporary directory. The
 // next worker does not wait for that, only the end of this master.
-func (h *host) thenRemove(tmp string, exited func()) func() {
+func (h *host) thenRemove(log *logrus.Entry, tmp string, exited func()) func() {
 	if tmp == "" {
 		return exited
 	}
@@ -68,16 +69,16 @@ func (h *host) thenRemove(tmp string, exited func()) func() {
 		h.cleaning.Add(1)
 		defer h.cleaning.Done()
 		exited()
-		h.removeTmp(tmp)
+		h.removeTmp(log, tmp)
 	}
 }
 
-func (h *host) removeTmp(path string) {
+func (h *host) removeTmp(log *logrus.Entry, path string) {
 	if path == "" {
 		return
 	}
 	if err := tmpdir.Remove(path); err != nil {
-		h.settings.Log.Warnf("%v", err)
+		log.Warn(err)
 	}
 }
 
@@ -118,7 +119,7 @@ func (h *host) removeOldTmp(in Inheritance, cfg *config.Config) {
 			h.settings.Log.Warnf("%v", err)
 		}
 		for _, path := range old {
-			h.cleaning.Go(func() { h.removeTmp(path) })
+			h.cleaning.Go(func() { h.removeTmp(logrus.NewEntry(h.settings.Log), path) })
 		}
 	}
 }

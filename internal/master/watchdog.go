@@ -72,13 +72,13 @@ func (m *Master) publishLeaving(row pool.Worker) {
 	switch {
 	case row.Leaving.Hung():
 		who.Kind, who.Text = "hung", row.Leaving.String()
-		m.log.Warnf("worker %d (pid %d) of generation %d hangs: %s; it is ended when another has taken its place", w.slot, who.PID, w.generation, row.Leaving)
+		m.of(w).Warnf("worker %d (pid %d) of generation %d hangs: %s; it is ended when another has taken its place", w.slot, who.PID, w.generation, row.Leaving)
 	case row.Leaving.Recycled():
 		who.Kind, who.Text = "recycling", leavingText(w, row.Leaving)
-		m.log.Infof("worker %d (pid %d) of generation %d is to be replaced: %s", w.slot, who.PID, w.generation, who.Text)
+		m.of(w).Infof("worker %d (pid %d) of generation %d is to be replaced: %s", w.slot, who.PID, w.generation, who.Text)
 	default:
 		who.Kind, who.Text = "spared", before.String()
-		m.log.Infof("worker %d (pid %d) of generation %d stays for now", w.slot, who.PID, w.generation)
+		m.of(w).Infof("worker %d (pid %d) of generation %d stays for now", w.slot, who.PID, w.generation)
 	}
 	m.events.publish(who)
 }

@@ -45,8 +45,16 @@ type slotPast struct {
 }
 
 // of is the log for what concerns one worker: machines find it by its fields.
-func (m *Master) of(w *worker) *logrus.Entry {
-	return m.log.WithFields(logrus.Fields{"worker": w.slot, "generation": int(w.generation)})
+func (m *Master) of(w *worker) *logrus.Entry { return about(m.log, w.slot, w.generation) }
+
+// about makes an entry with the fields of one worker, or of a generation where
+// slot is 0.
+func about(log *logrus.Logger, slot int, g pool.Generation) *logrus.Entry {
+	e := log.WithField("generation", int(g))
+	if slot > 0 {
+		e = e.WithField("worker", slot)
+	}
+	return e
 }
 
 func (m *Master) slot(n int) *slotPast {
@@ -129,7 +137,7 @@ func (m *Master) signal(a pool.Action) {
 	m.events.publish(event("stopping", w, a.Why.String()))
 	w.sent = true
 	if err := w.process.Signal(sig); err != nil {
-		m.log.Errorf("send %v to worker %d (pid %d): %v", sig, w.slot, pid, err)
+		m.of(w).Errorf("send %v to worker %d (pid %d): %v", sig, w.slot, pid, err)
 	}
 }
 

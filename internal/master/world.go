@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
+
 	"fugue/activation"
 	"fugue/internal/config"
 	"fugue/internal/proc"
@@ -27,8 +29,9 @@ type World interface {
 	// and nothing of its process group is left.
 	Start(l Launch, launched func(error), exited func()) (Process, error)
 	// Adopt takes up a process that this image did not start. With a memo it
-	// must be the one that the memo is of.
-	Adopt(pid int, memo Memo, exited func()) (Process, error)
+	// must be the one that the memo is of. What goes wrong with it later is said
+	// to log.
+	Adopt(log *logrus.Entry, pid int, memo Memo, exited func()) (Process, error)
 	// Watch looks until the worker waits on one of the sockets, or ctx ends.
 	// It returns at once.
 	Watch(ctx context.Context, pid int, sockets map[uint64]bool, found func(), note func(string))

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"fugue/activation"
 	"fugue/internal/config"
 	"fugue/internal/notify"
@@ -185,7 +187,7 @@ func (w *world) Start(l Launch, launched func(error), exited func()) (Process, e
 	return p, nil
 }
 
-func (w *world) Adopt(pid int, memo Memo, exited func()) (Process, error) {
+func (w *world) Adopt(_ *logrus.Entry, pid int, memo Memo, exited func()) (Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p := w.processes[pid]; p != nil && (memo == Memo{} || memo == p.Memo()) {
