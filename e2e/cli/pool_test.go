@@ -3,12 +3,18 @@ package cli_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +22,7 @@ import (
 
 	"fugue/e2e"
 	"fugue/internal/control"
+	"fugue/internal/testworker"
 )
 
 func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
@@ -162,6 +169,26 @@ func (p *pool) untouched(before control.Status) {
 			p.t.Errorf("worker %d was %d and is %d", w.Slot, before.Workers[i].PID, w.PID)
 		}
 	}
+}
+
+// postTo sends a form to a worker by a connection of its own, and says which one
+// took it.
+func (p *pool) postTo(path string, form url.Values) (slot int, err error) {
+	client := http.Client{Timeout: guard, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return net.Dial("unix", p.dir+"/web.sock")
+		},
+	}}
+	answer, err := client.PostForm("http://web"+path, form)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: %s", path, answer.Status)
+	}
+	return strconv.Atoi(answer.Header.Get(testworker.HeaderSlot))
 }
 
 // ask runs a command to its end.
