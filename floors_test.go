@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"go/ast"
 	"go/parser"
 	"go/token"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +34,7 @@ var imports = map[string][]string{
 	"internal/doctor":  {"internal/config"},                        // what was seen, beside what the file wants
 	"reload":           {"pool"},                                   // a rollout moves a pool's targets
 
-	"activation":        {"internal/sockdiag"},
+	"activation":        {"internal/sockdiag"}, // who holds an address that is busy
 	"internal/cgroup":   nil,
 	"internal/config":   nil,
 	"internal/control":  nil,
@@ -50,7 +47,7 @@ var imports = map[string][]string{
 	"internal/ready":    nil,
 	"internal/systemd":  nil,
 	"internal/tmpdir":   nil,
-	"internal/unread":   {"internal/sockdiag"},
+	"internal/unread":   {"internal/sockdiag"}, // how much waits in a connection
 	"internal/sockdiag": nil,
 	"internal/watch":    nil,
 	"pool":              nil,
@@ -260,72 +257,4 @@ func TestOnePackageComment(t *testing.T) {
 			t.Errorf("package %s has %d package comments %v, want one", dir, len(files), files)
 		}
 	}
-}
-
-const longestFile = 400
-
-func TestFilesStayShort(t *testing.T) {
-	eachFile(t, func(path string) {
-		if strings.HasSuffix(path, "_test.go") {
-			return
-		}
-		files := token.NewFileSet()
-		file, err := parser.ParseFile(files, path, nil, parser.ParseComments)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if ast.IsGenerated(file) {
-			return
-		}
-		if n := files.Position(file.FileEnd).Line; n > longestFile {
-			t.Errorf("%s has %d lines, at most %d: one idea a file", path, n, longestFile)
-		}
-	})
-}
-
-// Only launch may act before main: an init elsewhere runs in every child too,
-// before it becomes the worker, and with the master's rights. That of main.go
-// comes after all others and says which thread main is on.
-func TestNoInit(t *testing.T) {
-	eachFile(t, func(path string) {
-		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "internal/launch/") || path == "main.go" {
-			return
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		for _, decl := range file.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
-				t.Errorf("%s: an init function", path)
-			}
-		}
-	})
-}
-
-// A test that is skipped says nothing. The one way to skip is e2e's, which is not
-// open where FUGUE_E2E=required.
-func TestTestsDoNotSkip(t *testing.T) {
-	skips := regexp.MustCompile(`\.(Skip|Skipf|SkipNow)\(`)
-	eachFile(t, func(path string) {
-		if !strings.HasSuffix(path, "_test.go") || path == "floors_test.go" || strings.HasPrefix(path, "e2e/") {
-			return
-		}
-		for line, text := range lines(t, path) {
-			if skips.MatchString(text) {
-				t.Errorf("%s:%d: skips: %s", path, line+1, strings.TrimSpace(text))
-			}
-		}
-	})
-}
-
-func lines(t *testing.T, path string) []string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Split(string(text), "\n")
 }
