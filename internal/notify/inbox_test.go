@@ -482,6 +482,28 @@ os.read(0, 1)"; true'; true`)
 	}
 }
 
+// A child of ours is known by its number alone, unless orphans become our
+// children too: then it may be the grandchild of any worker.
+func TestLineageOfAChild(t *testing.T) {
+	i, messages := open(t, -1)
+	cmd := run(t, 0, i.Path(), python, "-c", `import os, socket
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+os.read(0, 1)`)
+	worker := cmd.Process.Pid
+	if m := next(t, messages); m.PID != worker || !slices.Equal(m.Lineage, []int{os.Getpid()}) {
+		t.Errorf("worker %d: got %+v", worker, m)
+	}
+	full, _ := lineage(worker)
+	if line, _ := (kinship{adopts: true}).of(worker); len(line) < 3 || !slices.Equal(line, full) {
+		t.Errorf("as one that orphans come to: %v, want %v", line, full)
+	}
+	for _, pid := range []int{0, -1, 1, os.Getpid()} {
+		if isChild(pid) {
+			t.Errorf("%d is taken for a child", pid)
+		}
+	}
+}
+
 // Whoever may write to the socket is heard, and named: what a stranger's word
 // is worth the master decides. This one has left its group and session and
 // lost its parent.

@@ -30,9 +30,10 @@ type Message struct {
 	// Lineage is the sender's process group, its session, then its parents,
 	// nearest first, up to the first of this process, PID 1 and 16 of them.
 	// It is read at once, for the sender may be a script's helper about to
-	// exit, and nil if that was too late.
+	// exit, and nil if that was too late. Of a process that this one has
+	// started itself it is this one alone: PID says who that is.
 	Lineage []int
-	// Cgroup is the sender's cgroup v2 path, or "".
+	// Cgroup is the sender's cgroup v2 path, or "", as it is for such a process.
 	Cgroup string
 
 	Fields    map[string]string // nil if BadReason is set
@@ -51,10 +52,12 @@ type receiver struct {
 	n, controlled int    // how much of them is filled
 	flags         int
 	err           error
+	kinship       kinship
 }
 
 func newReceiver() *receiver {
 	return &receiver{
+		kinship: newKinship(),
 		data:    make([]byte, maxState),
 		control: make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*maxFDs)),
 	}
@@ -84,7 +87,7 @@ func (r *receiver) message() Message {
 	m := Message{FDs: len(fds)}
 	if cred != nil {
 		m.PID, m.UID, m.GID = int(cred.Pid), int(cred.Uid), int(cred.Gid)
-		m.Lineage, m.Cgroup = lineage(m.PID)
+		m.Lineage, m.Cgroup = r.kinship.of(m.PID)
 	}
 	for _, fd := range fds {
 		unix.Close(fd)
