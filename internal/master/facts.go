@@ -83,7 +83,8 @@ func (f noted) apply(m *Master, _ time.Time) {
 	}
 }
 
-// exited: the process is a zombie, and nothing of its group is left.
+// exited: the process is a zombie, and nothing of its group is left, or Reap
+// says that something is; then the fact comes once more.
 type exited struct{ id pool.ID }
 
 func (f exited) apply(m *Master, now time.Time) {
@@ -91,9 +92,13 @@ func (f exited) apply(m *Master, now time.Time) {
 	if !ok {
 		return
 	}
-	delete(m.workers, f.id)
 	w.stopLooking()
 	exit, err := w.process.Reap()
+	if errors.Is(err, proc.ErrLingers) {
+		w.lingers = true
+		return
+	}
+	delete(m.workers, f.id)
 	if err != nil {
 		m.of(w).Errorf("collect worker %d (pid %d): %v", w.slot, w.process.PID(), err)
 		exit = proc.Exit{Unknown: true} // and not one that says exit status 0

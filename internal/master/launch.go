@@ -68,6 +68,7 @@ func (h *host) start(l Launch, tmp string, own *ownCgroup, launched func(error),
 		defer unix.Close(dir)
 	}
 	spec := proc.Spec{Plan: plan, Name: name, Stdin: -1, Stdout: -1, Stderr: -1, Files: l.Sockets.FDs(), CgroupFD: dir}
+	spec.AskGroup = own == nil && tmp == "" // what is removed after a worker's end is removed once, after all of it
 	if rel.StdinSocket {
 		spec.Stdin = spec.Files[0]
 	}

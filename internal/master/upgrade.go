@@ -118,14 +118,14 @@ func (m *Master) handOver(now time.Time) (again bool) {
 
 // quiet reports that nothing is half done that the next image could not take
 // up: no process on its way to its command, none that failed on that way and
-// has not been collected, no job whose end would be lost, nothing of a
+// has not been collected, none of which only its group is left, no job whose end would be lost, nothing of a
 // predecessor that may have had its signal.
 func (m *Master) quiet() bool {
 	if len(m.spawns) > 0 || len(m.held) > 0 || len(m.signals) > 0 || m.preparing != nil || m.tailing > 0 || m.rollout != nil || m.reopening {
 		return false
 	}
 	for id, w := range m.workers {
-		if _, ok := m.pool.Worker(id); !ok || !w.began {
+		if _, ok := m.pool.Worker(id); !ok || !w.began || w.lingers {
 			return false
 		}
 	}

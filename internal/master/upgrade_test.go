@@ -222,3 +222,27 @@ func TestStateCannotBeWritten(t *testing.T) {
 		h.expect(h.upgrade(), control.OutcomeOK, 0)
 	})
 }
+
+// What a worker has left in its group is waited for, by its replacement and by
+// an exec, which would lose how the worker ended.
+func TestLingering(t *testing.T) {
+	started(t, "workers = 2", func(h *harness) {
+		lingers := good
+		lingers.linger = 500 * time.Millisecond
+		h.deploy("v2", lingers)
+		h.expect(h.reload(), control.OutcomeOK, 0)
+		h.pass(10 * time.Second)
+		h.die(h.alive(2)[0], proc.Exit{Code: 3})
+		a := h.upgrade()
+		h.pass(400 * time.Millisecond)
+		h.execed(0, 0)
+		if left := h.alive(0); len(left) != 1 {
+			t.Errorf("%d live: replaced before all of it had gone", len(left))
+		}
+		h.expect(a, control.OutcomeOK, 0)
+		h.pass(10 * time.Second)
+		h.execed(1, 0)
+		h.serve(2, 2)
+		h.logged("ended: exit status 3")
+	})
+}

@@ -26,6 +26,7 @@ type worker struct {
 	began       bool // its command runs
 	orphan      bool // the master that started it has died
 	sent        bool // its stop signal is out
+	lingers     bool // it has ended, and something of its group has not yet
 	launchErr   error
 	gaveUp      bool   // said STOPPING=1 before it was available
 	note        string // what looking for readiness saw last

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type manner struct {
 	stderr []string
 	tail   time.Duration // how long after the end the last lines arrive
 	reap   error         // its exit status cannot be had
+	linger time.Duration // how long after its end something of its group is still there
 	ping   time.Duration // how often it says WATCHDOG=1 once it is ready; 0: never
 }
 
@@ -193,6 +195,7 @@ func (w *world) Adopt(_ *logrus.Entry, pid int, memo Memo, exited func()) (Proce
 	if p := w.processes[pid]; p != nil && (memo == Memo{} || memo == p.Memo()) {
 		again := *p // with the same life, seen by another master
 		again.stranger = memo == Memo{}
+		again.lingers = new(atomic.Bool) // who adopts is told when all is over
 		go func() {
 			<-p.ended
 			again.how = p.how
@@ -217,7 +220,7 @@ func (w *world) Adopt(_ *logrus.Entry, pid int, memo Memo, exited func()) (Proce
 func (w *world) process(pid int, how manner) *process {
 	p := &process{
 		world: w, manner: how, pid: pid, ended: make(chan struct{}), listens: make(chan struct{}),
-		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), hangs: make(chan struct{}, 1), told: new(int), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
+		proceeds: make(chan struct{}), orphaned: w.dead, signals: make(chan syscall.Signal, 16), hangs: make(chan struct{}, 1), told: new(int), lingers: new(atomic.Bool), kills: make(chan struct{}, 16), dies: make(chan proc.Exit, 1),
 	}
 	w.processes[pid] = p
 	w.born++
@@ -426,6 +429,7 @@ type process struct {
 	dies     chan proc.Exit // by a hand from outside
 	listens  chan struct{}
 	ended    chan struct{}
+	lingers  *atomic.Bool   // something of its group does
 	how      proc.Exit      // after ended
 	stops    int            // signals that it got
 	hangs    chan struct{}  // it sends no more pings
@@ -440,6 +444,13 @@ func (p *process) live(launched func(error), exited func()) {
 	delete(p.world.processes, p.pid)
 	p.world.mu.Unlock()
 	close(p.ended)
+	if p.linger > 0 {
+		p.lingers.Store(true)
+		time.AfterFunc(p.linger, func() {
+			p.lingers.Store(false)
+			exited()
+		})
+	}
 	exited()
 }
 
@@ -534,6 +545,9 @@ func (p *process) Reap() (proc.Exit, error) {
 	<-p.ended
 	if p.reap != nil {
 		return proc.Exit{}, p.reap
+	}
+	if p.lingers.Load() {
+		return p.how, proc.ErrLingers
 	}
 	return p.how, nil
 }

@@ -21,6 +21,7 @@ type Child struct {
 	// launched is closed once the start report is in; nil if adopted.
 	launched chan struct{}
 	gate     *os.File // the report, which carries the word to proceed
+	again    func()   // Spec.AskGroup: exited; else nil
 }
 
 // newChild takes over fd and the group, in failure too.
@@ -97,6 +98,11 @@ func (c *Child) KillGroup() error {
 // watch waits for the end, clears up behind it and tells.
 func (c *Child) watch(exited func()) {
 	c.pidfd.wait(time.Time{}, unix.POLLIN)
+	if c.again != nil && c.pidfd.ours() {
+		c.group.kill()
+		exited()
+		return
+	}
 	c.group.sweep(c.pid, c.start, c.pidfd.ours(), time.Now().Add(sweepTime))
 	if !c.pidfd.ours() {
 		// The exit status of another's child can be read once its parent has
@@ -108,6 +114,11 @@ func (c *Child) watch(exited func()) {
 
 // reapTime bounds the wait for a stranger's parent.
 const reapTime = 200 * time.Millisecond
+
+// ErrLingers is the error of Reap for a child with Spec.AskGroup of whose group
+// something is left. It has been killed, and exited is called again when it is
+// gone.
+var ErrLingers = errors.New("what it left in its process group is still there")
 
 // Reap tells how the process ended and frees its number and the pidfd. It is
 // to be called after exited and never waits; called again it answers the same.
@@ -124,6 +135,13 @@ func (c *Child) Reap() (Exit, error) {
 	}
 	c.exit, c.reaped = exit, true
 	c.pidfd.close()
+	if again := c.again; again != nil && !c.group.gone() {
+		go func() {
+			c.group.sweep(c.pid, c.start, false, time.Now().Add(sweepTime))
+			again()
+		}()
+		return exit, ErrLingers
+	}
 	c.group.close()
 	return exit, nil
 }

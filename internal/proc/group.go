@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -50,13 +51,28 @@ func (g group) killCgroup() {
 	_ = unix.Close(fd)
 }
 
+// kill kills the group, all at once: no fork can slip through. Its leader has
+// ended and has not been reaped, so the number is still its own.
+func (g group) kill() {
+	if g.id > 0 {
+		_ = unix.Kill(-g.id, unix.SIGKILL)
+	}
+}
+
+// gone reports that nothing of the group is left once its leader has been
+// reaped: nobody else has its number as a group's until then. If somebody has by
+// now, sweep sees that.
+func (g group) gone() bool {
+	return g.id == 0 || errors.Is(unix.Kill(-g.id, 0), unix.ESRCH)
+}
+
 // sweep kills what is left of the group after the end of its leader and waits
 // until it is gone, at most until the deadline. pinned: the leader has not
 // been reaped, so its number is still the group's.
 func (g group) sweep(leader int, start uint64, pinned bool, deadline time.Time) {
 	g.killCgroup()
-	if g.id > 0 && pinned {
-		_ = unix.Kill(-g.id, unix.SIGKILL) // all at once: no fork can slip through
+	if pinned {
+		g.kill()
 	}
 	for time.Now().Before(deadline) {
 		// A reaped leader's number stays bound to its group as long as the group

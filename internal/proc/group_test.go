@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,6 +60,55 @@ func TestGrandchildrenAreGoneBeforeTheExitIsTold(t *testing.T) {
 		}
 		if got := r.wait(); got != (Exit{Signal: unix.SIGKILL}) {
 			t.Error(got)
+		}
+	}
+}
+
+// Asked of the kernel, the end is told with the worker's own, and once more when
+// nothing is left, where something was: here for certain, since a process of the
+// group has a parent outside that does not collect it.
+func TestAskGroup(t *testing.T) {
+	const script = `import os, time
+if os.fork() == 0:
+	if os.fork() == 0:
+		while os.getsid(os.getppid()) == os.getsid(0): time.sleep(0.001)
+		print(os.getppid(), os.getpid(), flush=True)
+		time.sleep(1000)
+	os.setsid()
+time.sleep(1000)`
+	for _, s := range []Spec{spec("/bin/sh", "-c", "echo 0 0; exec sleep 1000"), spec("/usr/bin/python3", "-c", script)} {
+		lines, w := pipe(t)
+		s.Stdout, s.AskGroup = w, true
+		exited := make(chan struct{}, 2)
+		c, err := Start(s, func(error) {}, func() { exited <- struct{}{} })
+		_ = unix.Close(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var outside, member int
+		if _, err := fmt.Sscan(readLine(t, lines), &outside, &member); err != nil {
+			t.Fatal(err)
+		}
+		if outside > 0 {
+			defer func() { _ = unix.Kill(outside, unix.SIGKILL) }()
+		}
+		if err := c.Signal(unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-exited
+		exit, err := c.Reap()
+		if exit != (Exit{Signal: unix.SIGKILL}) || (err != nil) != (member > 0) || err != nil && !errors.Is(err, ErrLingers) {
+			t.Errorf("%v, %v with member %d", exit, err, member)
+		}
+		if err == nil {
+			continue
+		}
+		<-exited
+		if again, err := c.Reap(); again != exit || err != nil {
+			t.Errorf("%v, %v after all had ended", again, err)
+		}
+		if err := gone(member); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -26,6 +26,14 @@ type Spec struct {
 	// cgroup. It may be closed after Start.
 	CgroupFD int
 
+	// AskGroup: exited is called as soon as the process has ended and its group
+	// has been killed. Reap asks the kernel then whether anything of the group is
+	// left, which is one call, where a look through /proc is a thousand on a busy
+	// machine; but the kernel counts the process itself until it has been reaped.
+	// If there is, Reap says ErrLingers, and exited is called once more when it is
+	// gone. Not with a CgroupFD.
+	AskGroup bool
+
 	// long is for tests: the way that is always open, see bear.
 	long bool
 }

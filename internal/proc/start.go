@@ -79,6 +79,9 @@ func Start(s Spec, launched func(error), exited func()) (*Child, error) {
 	}
 	c.launched = make(chan struct{})
 	c.gate = report
+	if s.AskGroup && s.CgroupFD < 0 {
+		c.again = exited
+	}
 	go func() {
 		err := readReport(report, born.steps)
 		close(c.launched)
