@@ -15,7 +15,7 @@ import (
 const (
 	generated = `command = ["/usr/bin/testworker", "-version", "%s"]
 workers = 2
-user = "nobody"
+user = "www-data"
 [listen.http]
 stream = "127.0.0.1:8080"
 [install]
@@ -46,7 +46,7 @@ func TestGeneratedService(t *testing.T) {
 			"OOMPolicy": "continue", "KillMode": "process", "RestartUSec": "100ms", "Restart": "always",
 			"NotifyAccess": "main", "FileDescriptorStoreMax": "4096", "WatchdogUSec": "30s", "TimeoutStopUSec": "45s",
 			"Delegate": "yes", "StartLimitIntervalUSec": "0", "RuntimeDirectoryPreserve": "restart",
-			"SourcePath": webToml, "UnitFileState": "generated", "NeedDaemonReload": "no",
+			"SourcePath": webToml, "UnitFileState": "generated", "NeedDaemonReload": "no", "User": "www-data",
 		} {
 			if got := sb.Show("web", property); got != want {
 				t.Errorf("%s is %q, want %q", property, got, want)
@@ -54,6 +54,9 @@ func TestGeneratedService(t *testing.T) {
 		}
 		if r := sb.Exec("systemd-analyze", "--man=no", "verify", "/run/systemd/generator/web.service"); r.Code != 0 || strings.Contains(r.Err, "web.") {
 			t.Error(r)
+		}
+		if r := sb.Exec("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", "/run/systemd/generator/web.service"); r.Code != 0 {
+			t.Error("not as safe as it should be:", r)
 		}
 
 		load := sb.Load(httpLoad)

@@ -18,7 +18,7 @@ const rights = "CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_KILL CAP_SYS_PTRACE CAP_CH
 // is the common one, because a private one is deleted under the workers that
 // stay in a restart; memory may be written and executed, for JITs.
 func harden(s *section, cfg *config.Config, o Options) {
-	asUser := cfg.Install.RunAs == config.RunAsUser
+	asUser := runsAsUser(cfg, o)
 	s.say("NoNewPrivileges", "yes")
 	s.say("LockPersonality", "yes")
 	s.say("RestrictRealtime", "yes")
@@ -34,8 +34,11 @@ func harden(s *section, cfg *config.Config, o Options) {
 	s.say("RestrictAddressFamilies", families)
 	s.say("SystemCallArchitectures", "native")
 	s.say("SystemCallFilter", "@system-service ptrace pidfd_getfd")
-	if asUser && !o.User {
-		s.say("SystemCallFilter", "~@privileged @resources")
+	if asUser {
+		s.say("SystemCallFilter", "~@privileged")
+		if l := cfg.Limits; l.AmbientCapabilities != nil || l.CapabilityBoundingSet != nil {
+			s.say("SystemCallFilter", "capset") // by it a worker is given less than the master has
+		}
 	}
 	s.say("SystemCallErrorNumber", "EPERM") // a denied call is an error, and no death
 	if o.User {
@@ -54,23 +57,37 @@ func harden(s *section, cfg *config.Config, o Options) {
 	for _, what := range []string{"Clock", "Hostname", "KernelLogs", "KernelModules", "KernelTunables"} {
 		s.say("Protect"+what, "yes")
 	}
+	s.say("ProtectSystem", "full") // workers write where their user may
 	if !asUser {
-		s.say("ProtectSystem", "full")
 		return
 	}
-	s.say("ProtectSystem", "strict")
-	home, writable := "yes", "-/srv -/var -/opt -/tmp -/run -/mnt -/media"
-	for _, path := range []string{cfg.Directory, firstWord(cfg)} {
-		if within(path, "/home") || within(path, "/root") {
-			home, writable = "no", writable+" -/home -/root"
-			break
+	s.say("ProtectProc", "invisible") // of all others; root's master looks at processes of another user
+	if !inHome(cfg) {
+		s.say("ProtectHome", "yes")
+	}
+}
+
+// inHome tells whether the file names anything in a home.
+func inHome(cfg *config.Config) bool {
+	paths := []string{cfg.Path, cfg.Directory}
+	for _, words := range [][]config.Template{cfg.Command, cfg.Reload.Check, {cfg.Log.Stdout.Path, cfg.Log.Stderr.Path}} {
+		for _, w := range words {
+			paths = append(paths, w.String())
 		}
 	}
-	s.say("ReadWritePaths", writable)
-	s.say("ProtectHome", home)
-	if cfg.Limits.Umask < 0 {
-		s.say("UMask", "0077")
+	for _, v := range cfg.Environment {
+		paths = append(paths, v.Value.String())
 	}
+	for _, f := range cfg.EnvironmentFiles {
+		paths = append(paths, f.Path)
+	}
+	for _, l := range cfg.Listeners {
+		paths = append(paths, l.Stream, l.Datagram)
+	}
+	// Within a word too: --config=/home/…, PATH=/usr/bin:/home/….
+	return slices.ContainsFunc(paths, func(s string) bool {
+		return strings.Contains(s+"/", "/home/") || strings.Contains(s+"/", "/root/") || strings.Contains(s+"/", "/run/user/")
+	})
 }
 
 // ambient are the rights that workers are to have, whoever they are.
@@ -83,12 +100,3 @@ func ambient(cfg *config.Config) []string {
 	}
 	return names
 }
-
-func firstWord(cfg *config.Config) string {
-	if len(cfg.Command) == 0 {
-		return ""
-	}
-	return cfg.Command[0].String()
-}
-
-func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }

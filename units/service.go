@@ -51,15 +51,20 @@ func service(cfg *config.Config, sockets []Unit, o Options) Unit {
 		plus = ""
 	}
 	program := word(o.program(), true)
+	asUser := runsAsUser(cfg, o)
 	s.say("Type", "notify")
 	s.say("NotifyAccess", "main")
 	s.say("ExecStart", program+" run --config "+word(cfg.Path, true))
-	s.say("ExecReload", program+" reload "+cfg.Name)
-	if cfg.Install.RunAs == config.RunAsUser && !o.User {
+	if asUser {
+		// Root may also talk to a master that was started as root, by the unit
+		// of before.
+		s.say("ExecReload", plus+program+" reload "+cfg.Name)
 		s.say("ExecStop", plus+program+" stop --from-unit "+cfg.Name)
+	} else {
+		s.say("ExecReload", program+" reload "+cfg.Name)
 	}
 	s.say("ExecStopPost", plus+program+" sweep "+cfg.Name)
-	if cfg.Install.RunAs == config.RunAsUser && !o.User {
+	if asUser {
 		runAs(&s, cfg)
 	}
 	for _, socket := range sockets {
@@ -79,8 +84,22 @@ func service(cfg *config.Config, sockets []Unit, o Options) Unit {
 	wanted := wantedBy(cfg, false, o)
 	return Unit{
 		Name: cfg.Name + ".service", WantedBy: wanted,
-		Text: text(head(cfg, o), unit, s, install(wanted)),
+		Text: text(append(head(cfg, o), runsAs(cfg, o)...), unit, s, install(wanted)),
 	}
+}
+
+// runsAsUser tells whether systemd is to start the master as user.
+func runsAsUser(cfg *config.Config, o Options) bool {
+	who, _ := cfg.RunsAs()
+	return who == config.RunAsUser && !o.User
+}
+
+// runsAs says why the master is root where the file leaves that open.
+func runsAs(cfg *config.Config, o Options) []string {
+	if _, why := cfg.RunsAs(); why != "" && !o.User {
+		return []string{"run_as: root, because " + why + "."}
+	}
+	return nil
 }
 
 func install(wanted []string) section {

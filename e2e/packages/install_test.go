@@ -49,7 +49,7 @@ func (b *box) pool(name, version string, port int) {
 	b.t.Helper()
 	b.File("/etc/fugue/"+name+".toml", fmt.Sprintf(`command = ["/usr/bin/testworker", "-version", %q]
 workers = 2
-user = "nobody"
+user = "www-data"
 [listen.http]
 stream = "127.0.0.1:%d"
 [restart]

@@ -24,6 +24,7 @@ const Unlimited = ^uint64(0)
 type Config struct {
 	Name                string // of the pool
 	Path                string // of the main file; empty where there were only flags
+	Private             string `json:",omitempty"` // a file or directory of it that not everybody may read; empty: there is none
 	Command             []Template
 	Preset              string    // a server whose ways are known; empty: none
 	Dialects            []Dialect // nil: systemd; empty: none
@@ -250,6 +251,7 @@ type RunAs string
 
 // The values of [install] run_as.
 const (
+	RunAsAuto RunAs = "auto" // user, where the file needs no root: see Config.RunsAs
 	RunAsRoot RunAs = "root" // and workers drop to user
 	RunAsUser RunAs = "user" // the master is the workers' user from the start
 )
@@ -262,7 +264,7 @@ type Install struct {
 	After     []string  // units that it is started after
 	Sockets   bool      // a .socket unit for each listener, else fugue binds itself
 	Hardening Hardening // "" is HardeningDefault, for states of before
-	RunAs     RunAs     // "" is RunAsRoot
+	RunAs     RunAs     // "" is RunAsAuto; ask Config.RunsAs
 }
 
 // Systemd are the [systemd.*] tables: lines for the written units that have the
@@ -295,7 +297,7 @@ func defaults() *Config {
 		Recycle:   Recycle{MaxAge: Infinity},
 		Limits:    Limits{Umask: -1},
 		Log:       Log{ReopenSignal: 10},
-		Install:   Install{Hardening: HardeningDefault, RunAs: RunAsRoot},
+		Install:   Install{Hardening: HardeningDefault, RunAs: RunAsAuto},
 		Positions: map[string]Pos{},
 	}
 }

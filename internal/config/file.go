@@ -19,6 +19,9 @@ const maxFile = 1 << 20
 type File struct {
 	Path string
 	Text []byte
+	// Private is what keeps others than its owner from reading it: its own path
+	// or that of a directory; empty: nothing does.
+	Private string
 }
 
 // Read returns the main file and the drop-ins beside it (web.toml and
@@ -31,7 +34,7 @@ func Read(path string) ([]File, error) {
 	}
 	files, errs := []File{main}, Errors{}
 	dir := path + ".d"
-	names, derr := dropIns(dir)
+	names, listed, derr := dropIns(dir)
 	if derr != nil {
 		errs = append(errs, fileError(dir, derr))
 	}
@@ -46,73 +49,89 @@ func Read(path string) ([]File, error) {
 	if len(errs) > 0 {
 		return nil, errs
 	}
+	if !listed && files[0].Private == "" {
+		files[0].Private = dir
+	}
 	return files, nil
 }
 
-func dropIns(dir string) ([]string, error) {
+// dropIns gives the names of the files in the directory, and whether everybody
+// may list it.
+func dropIns(dir string) (all []string, listed bool, err error) {
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, true, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer d.Close()
 	info, err := d.Stat()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !info.IsDir() {
-		return nil, syscall.ENOTDIR
+		return nil, false, syscall.ENOTDIR
 	}
 	if err := trusted(info); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	all, err := d.Readdirnames(-1)
+	all, err = d.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// Editors leave .web.toml.swp and web.toml~ behind.
 	all = slices.DeleteFunc(all, func(name string) bool {
 		return !strings.HasSuffix(name, ".toml") || strings.HasPrefix(name, ".")
 	})
 	slices.Sort(all)
-	return all, nil
+	return all, info.Mode()&0o005 == 0o005, nil
 }
 
 func readFile(path string) (File, *Error) {
-	text, err := readTrusted(path)
+	text, public, err := readTrusted(path)
 	if err != nil {
 		return File{}, fileError(path, err)
 	}
-	return File{Path: path, Text: text}, nil
+	f := File{Path: path, Text: text}
+	if !public {
+		f.Private = path
+		return f, nil
+	}
+	for dir := filepath.Dir(path); f.Private == "" && len(dir) > 1; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || info.Mode()&0o001 == 0 {
+			f.Private = dir
+		}
+	}
+	return f, nil
 }
 
-func readTrusted(path string) ([]byte, error) {
+// readTrusted gives the text, and whether everybody may read it.
+func readTrusted(path string) (text []byte, public bool, err error) {
 	// O_NONBLOCK: a FIFO in place of the file must not hang a reload.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer f.Close()
 	info, err := f.Stat() // of the open file: a check by path could be outrun
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+		return nil, false, errors.New("not a regular file")
 	}
 	if err := trusted(info); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	text, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("larger than %d bytes", maxFile)
+		return nil, false, fmt.Errorf("larger than %d bytes", maxFile)
 	}
-	return text, nil
+	return text, info.Mode()&0o004 != 0, nil
 }
 
 // trusted refuses what others than root can write, where root reads it.

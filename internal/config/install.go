@@ -19,7 +19,7 @@ func (d *decoder) install() schema {
 		"after":     d.units(&i.After),
 		"sockets":   d.boolean(&i.Sockets),
 		"hardening": d.oneOf((*string)(&i.Hardening), string(HardeningDefault), string(HardeningOff)),
-		"run_as":    d.oneOf((*string)(&i.RunAs), string(RunAsRoot), string(RunAsUser)),
+		"run_as":    d.oneOf((*string)(&i.RunAs), string(RunAsAuto), string(RunAsRoot), string(RunAsUser)),
 	}}
 }
 
@@ -217,19 +217,13 @@ func (d *decoder) checkRunAsUser() {
 	for i, g := range c.SupplementaryGroups {
 		d.owner("supplementary_groups"+element(i), g)
 	}
-	for _, l := range c.Listeners {
-		switch {
-		case c.Install.Sockets:
-		case l.User != "" || l.Group != "":
-			d.errorf(at, `install.run_as: only root gives [listen.%s] another owner; say sockets = true, so that systemd binds it`, l.Name)
-		case privileged(l.address()):
-			d.errorf(at, `install.run_as: only root binds ports below 1024, such as that of [listen.%s]; say sockets = true, so that systemd binds it`, l.Name)
-		}
+	for _, only := range c.onlyRoot() {
+		d.errorf(at, "install.run_as: %s; %s", only[0], only[1])
 	}
 }
 
 func privileged(address string) bool {
-	if isUnix(address) || strings.HasPrefix(address, "vsock:") {
+	if isUnix(address) {
 		return false
 	}
 	port, _, _ := strings.Cut(address[strings.LastIndexByte(address, ':')+1:], "%")

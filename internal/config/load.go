@@ -65,6 +65,9 @@ func interpret(files []File, o Options, parse func(File) (*node, *Error)) (*Conf
 	var order []string
 	for i, f := range files {
 		order = append(order, f.Path)
+		if d.cfg.Private == "" {
+			d.cfg.Private = f.Private
+		}
 		n, err := parse(f)
 		if err != nil {
 			d.errs = append(d.errs, err)

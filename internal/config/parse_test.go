@@ -268,7 +268,7 @@ func TestDefaults(t *testing.T) {
 		Recycle:  Recycle{MaxAge: Infinity},
 		Limits:   Limits{Umask: -1},
 		Log:      Log{ReopenSignal: 10},
-		Install:  Install{Hardening: HardeningDefault, RunAs: RunAsRoot},
+		Install:  Install{Hardening: HardeningDefault, RunAs: RunAsAuto},
 	}
 	if diff := cmp.Diff(want, got, sameTemplates, cmpopts.IgnoreFields(Config{}, "Positions")); diff != "" {
 		t.Error(diff)

@@ -56,7 +56,7 @@ func salvage(f File) (*node, *Error) {
 	}
 	var text []byte
 	for _, table := range tables(f.Text) {
-		if _, err := parse(File{f.Path, table}); err != nil {
+		if _, err := parse(File{Path: f.Path, Text: table}); err != nil {
 			// So that the others keep their lines.
 			table = bytes.Repeat([]byte("\n"), bytes.Count(table, []byte("\n")))
 		}
@@ -64,7 +64,7 @@ func salvage(f File) (*node, *Error) {
 	}
 	// Each is right, and together they say something twice.
 	for range salvageTries {
-		n, err := parse(File{f.Path, text})
+		n, err := parse(File{Path: f.Path, Text: text})
 		if err == nil {
 			return n, first
 		}

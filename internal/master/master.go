@@ -9,6 +9,7 @@ package master
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -204,7 +205,7 @@ func (m *Master) hear(f fact) {
 }
 
 func (m *Master) header() header {
-	return header{Major: stateMajor, Minor: stateMinor, Program: m.opts.Version, Pool: m.opts.Name, Boot: bootID()}
+	return header{Major: stateMajor, Minor: stateMinor, Program: m.opts.Version, Pool: m.opts.Name, Boot: bootID(), UID: new(os.Geteuid())}
 }
 
 // arm sets the one timer. With nothing to wait for it is stopped: an idle

@@ -141,6 +141,16 @@ func (h *host) inherit() (Inheritance, error) {
 		return in, nil
 	}
 	living := s.living()
+	if s.UID != nil && *s.UID != os.Geteuid() {
+		// Its releases are for the rights that it had; and who could write to its
+		// file must not write to ours.
+		h.settings.Log.Warnf("the last master ran as uid %d and this one is uid %d: it starts from the file, and the old workers serve until its own do", *s.UID, os.Geteuid())
+		if h.slots != nil {
+			_ = h.slots.Close()
+			h.slots = nil
+		}
+		return Inheritance{Strangers: merge(strangers, living)}, nil
+	}
 	switch {
 	case s.Master.Ended, h.unit == "" && len(living) == 0:
 		// Stopped, or nothing lives and nobody but a person starts us: from

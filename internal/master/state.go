@@ -45,6 +45,8 @@ type header struct {
 	Program string `json:"program"` // the version of the program that wrote it
 	Pool    string `json:"pool"`
 	Boot    string `json:"boot"` // of the kernel: PIDs and instants mean nothing after another
+	// UID is whom the master ran as that wrote it; nil: a program that did not say.
+	UID *int `json:"uid,omitempty"`
 }
 
 // record is one further line; one of its fields is set.

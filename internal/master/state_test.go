@@ -183,7 +183,7 @@ func writeGolden(t *testing.T) {
 				}
 				h.onSave = nil
 				_, lines, _ := bytes.Cut(h.saved, []byte("\n"))
-				head := header{stateMajor, stateMinor, fmt.Sprintf("%d.%d", stateMajor, stateMinor), "web", "5a0be5e4-3a3c-4d5f-9a63-0d2f3a3e4c55"}
+				head := header{stateMajor, stateMinor, fmt.Sprintf("%d.%d", stateMajor, stateMinor), "web", "5a0be5e4-3a3c-4d5f-9a63-0d2f3a3e4c55", nil}
 				first, _ := encode(head)
 				if err := os.WriteFile(stateGolden, append(first, lines...), 0o644); err != nil {
 					t.Error(err)
