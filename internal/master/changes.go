@@ -27,6 +27,7 @@ const (
 type change struct {
 	control.Change
 	callers []chan control.Event
+	began   time.Time       // Started, by the clock that is never set
 	unit    bool            // systemd asked for it, and knows that it is under way
 	made    pool.Generation // 0: none
 	blame   *pool.Failure   // what its verdict is about, while the worker's last lines are on their way
@@ -59,7 +60,7 @@ const keptChanges = 16
 // open gives a new change its number.
 func (c *changes) open(kind string, now time.Time) *change {
 	c.last++
-	ch := &change{Change: control.Change{Number: c.last, Kind: kind, State: control.ChangeRunning, Started: now}}
+	ch := &change{Change: control.Change{Number: c.last, Kind: kind, State: control.ChangeRunning, Started: now}, began: now}
 	c.list = append(c.list, ch)
 	c.trim()
 	return ch

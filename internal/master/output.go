@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sirupsen/logrus"
 
@@ -228,10 +231,29 @@ func (p *running) Tail(ctx context.Context, ended bool) []string {
 	// Not by the unit's invocation: of a worker that dies at once journald
 	// cannot find that out any more.
 	lines, err := logs.JournalTail(ctx, logs.JournalQuery{
-		PID: p.PID(), Identifier: p.memo.Identifier, Since: p.memo.Since, N: tailLines,
+		PID: p.PID(), Identifier: p.memo.Identifier, Since: p.memo.loggedSince(time.Now(), uptime()), N: tailLines,
 	})
 	if err != nil {
 		return []string{err.Error()}
 	}
 	return lines
+}
+
+// loggedSince is a time that no line of the worker in the journal is older than.
+// That of its start is one only as long as nobody sets the clock back: lines after
+// that have earlier times. up is how long the kernel has been running by now.
+func (m Memo) loggedSince(now time.Time, up time.Duration) time.Time {
+	const tick = 10 * time.Millisecond // of Start
+	if start := now.Add(time.Duration(m.Start)*tick - up); start.Before(m.Since) {
+		return start
+	}
+	return m.Since
+}
+
+// uptime is CLOCK_BOOTTIME of clock_gettime(2), by which starts of processes are
+// told: it runs on while the machine sleeps.
+func uptime() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail
+	return time.Duration(ts.Nano())
 }

@@ -139,7 +139,7 @@ func (m *Master) closeRollout(now time.Time) {
 		for _, s := range m.slots {
 			s.lastExit = "" // it was another release's
 		}
-		took := now.Sub(c.Started).Round(100 * time.Millisecond)
+		took := now.Sub(c.began).Round(100 * time.Millisecond)
 		m.endReload(now, c, control.OutcomeOK, control.ExitOK, fmt.Sprintf("generation %d serves (%s, %v)", to, count(m.wanted, "worker"), took), socketNews(old, g.sockets))
 	case reload.Undone:
 		why, details, ready := m.verdict(r.Why(), g)
@@ -221,7 +221,7 @@ func (m *Master) nextChange(now time.Time) {
 	}
 	if c := m.changes.upgrade; c != nil {
 		m.changes.upgrade = nil
-		c.Started = now
+		c.Started, c.began = now, now
 		m.beginUpgrade(c)
 		return
 	}
@@ -230,7 +230,7 @@ func (m *Master) nextChange(now time.Time) {
 		return
 	}
 	m.changes.waiting = nil
-	c.Started = now
+	c.Started, c.began = now, now
 	m.begin(c)
 }
 

@@ -44,7 +44,7 @@ func (m *Master) restore(now time.Time, in Inheritance) {
 	for _, slot := range h.Slots {
 		*m.slot(slot.Slot) = slotPast{slot.Restarts, slot.LastExit}
 	}
-	m.changes.restore(h)
+	m.changes.restore(h, d)
 	m.recycling = recycling{h.RecycleIDs, h.RecycleBase}
 	for _, w := range s.Workers {
 		m.readopt(now, w, !in.Handover)

@@ -222,11 +222,11 @@ func (s *scribe) master(m *Master, table pool.Snapshot) savedMaster {
 		out.Rollout = saveRollout(m.rollout.Snapshot(), s.dial)
 	}
 	out.RecycleIDs, out.RecycleBase = m.recycling.ids, m.recycling.base
-	return m.changes.save(out)
+	return m.changes.save(out, s.dial)
 }
 
 // save adds the numbers of the changes under way.
-func (c *changes) save(out savedMaster) savedMaster {
+func (c *changes) save(out savedMaster, d dial) savedMaster {
 	number := func(ch *change) int {
 		if ch == nil {
 			return 0
@@ -235,6 +235,9 @@ func (c *changes) save(out savedMaster) savedMaster {
 	}
 	out.Running, out.Waiting, out.Scaling = number(c.running), number(c.waiting), number(c.scaling)
 	out.Upgrading, out.Recycling = number(c.upgrade), number(c.recycle)
+	if c.running != nil {
+		out.RunningAt = d.instant(c.running.began)
+	}
 	for _, ch := range c.cancels {
 		out.Cancels = append(out.Cancels, ch.Number)
 	}
@@ -263,11 +266,11 @@ func (s *scribe) worker(row pool.WorkerRow, w *worker) savedWorker {
 }
 
 // restore takes up the changes of a predecessor, all but their callers.
-func (c *changes) restore(in savedMaster) {
+func (c *changes) restore(in savedMaster, d dial) {
 	c.last = in.LastChange
 	byNumber := map[int]*change{}
 	for _, saved := range in.Changes {
-		ch := &change{Change: saved}
+		ch := &change{Change: saved, began: saved.Started}
 		byNumber[ch.Number] = ch
 		c.list = append(c.list, ch)
 		c.last = max(c.last, ch.Number)
@@ -275,6 +278,9 @@ func (c *changes) restore(in savedMaster) {
 	c.trim()
 	c.running, c.waiting, c.scaling = byNumber[in.Running], byNumber[in.Waiting], byNumber[in.Scaling]
 	c.upgrade, c.recycle = byNumber[in.Upgrading], byNumber[in.Recycling]
+	if in.RunningAt != 0 && c.running != nil { // else it was written down before there was such a thing
+		c.running.began = d.time(in.RunningAt)
+	}
 	for _, n := range in.Cancels {
 		if ch := byNumber[n]; ch != nil && ch.State != control.ChangeDone {
 			c.cancels = append(c.cancels, ch)

@@ -111,6 +111,7 @@ type savedMaster struct {
 	LastChange int              `json:"last_change"`
 	Changes    []control.Change `json:"changes,omitempty"` // in version 1.0; since 1.1 in records of their own, as Slots
 	Running    int              `json:"running,omitempty"`
+	RunningAt  instant          `json:"running_at,omitempty"` // when it began; its own time is of a clock that is set
 	Waiting    int              `json:"waiting,omitempty"`
 	Scaling    int              `json:"scaling,omitempty"`
 	Upgrading  int              `json:"upgrading,omitempty"` // waits; one that runs is in Running

@@ -210,7 +210,7 @@ func restores(t testing.TB, b []byte) {
 		in.Sockets[g.Number], _ = activation.Restore(nil)
 	}
 	m.restorePool(in, m.scribe.dial)
-	m.changes.restore(s.Master)
+	m.changes.restore(s.Master, m.scribe.dial)
 	m.current = s.Master.Current
 	if _, err := m.scribe.update(m); err != nil {
 		t.Error(err)

@@ -57,7 +57,7 @@ func manyWorkers(t testing.TB, n int) *Master {
 		s.Workers = append(s.Workers, one)
 	}
 	m.restorePool(Inheritance{State: s}, m.scribe.dial)
-	m.changes.restore(s.Master)
+	m.changes.restore(s.Master, m.scribe.dial)
 	m.current = s.Master.Current
 	for _, row := range s.Workers {
 		m.workers[row.ID] = &worker{id: row.ID, slot: row.Slot, generation: row.Generation, memo: row.Memo, process: w.process(row.PID, good)}

@@ -43,11 +43,8 @@ func (m *Master) status(now time.Time) control.Status {
 	s := control.Status{
 		Pool: m.opts.Name, Version: m.opts.Version, PID: os.Getpid(), Unit: m.opts.Unit,
 		State: state, Reason: reason, Generation: int(m.current), Wanted: m.wanted,
-		Ready: m.pool.Total().Ready, Since: m.published.since, Strangers: m.dropped,
-		Change: m.latest(), Workers: m.statusWorkers(),
-	}
-	if s.Since.IsZero() {
-		s.Since = now
+		Ready: m.pool.Total().Ready, Since: today(now, m.published.since), Strangers: m.dropped,
+		Change: m.latest(), Workers: m.statusWorkers(now),
 	}
 	if g := m.generations[m.current]; g != nil {
 		s.Config = g.config.Path
@@ -84,12 +81,22 @@ func (m *Master) latest() *control.Change {
 	return nil
 }
 
-func (m *Master) statusWorkers() []control.Worker {
+// today is the time of day of something that has happened, by the clock as it is
+// set now; now if it has not. What it was then would be hours ago, or still to
+// come, to whoever reckons with it after the clock was set.
+func today(now, t time.Time) time.Time {
+	if t.IsZero() {
+		return now
+	}
+	return now.Round(0).Add(-now.Sub(t))
+}
+
+func (m *Master) statusWorkers(now time.Time) []control.Worker {
 	var list []control.Worker
 	for _, row := range m.pool.Workers() {
 		w := control.Worker{
 			Slot: row.Slot, PID: row.PID, Generation: int(row.Generation),
-			State: row.State.String(), Since: row.Born,
+			State: row.State.String(), Since: today(now, row.Born),
 			Restarts: m.slot(row.Slot).restarts, LastExit: m.slot(row.Slot).lastExit,
 		}
 		switch {

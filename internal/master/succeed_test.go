@@ -93,7 +93,7 @@ func (h *harness) succeed(handover bool) {
 	last := h.m
 	<-last.ended
 	in := Inheritance{Handover: handover, Strangers: h.unknown()}
-	s, err := decode(h.saved, "web")
+	s, err := decode(h.stepped(), "web")
 	switch {
 	case h.saved == nil:
 		h.another(last.opts.Unit)

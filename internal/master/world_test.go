@@ -72,7 +72,8 @@ type world struct {
 	told      []telling
 	saved     []byte // the state
 	saves     int
-	append    bool // never the whole
+	ahead     time.Duration // how far the wall clock of the next master is ahead
+	append    bool          // never the whole
 	saveErr   error
 	onSave    func(stored bool) // before and after it, on the loop
 	lossy     bool              // a state was lost: no promise about what it would have had
