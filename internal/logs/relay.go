@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,18 +101,18 @@ func Resume(w Writers, label string, k Kept) (*Relay, error) {
 		return nil, err
 	}
 	r := &Relay{out: out, err: errs, worker: [2]int{-1, -1}, to: w, done: make(chan struct{})}
-	go out.run(w.Stdout)
-	go errs.run(w.Stderr)
-	go func() {
-		<-out.done
-		<-errs.done
-		if out.ended && errs.ended {
+	var left atomic.Int32
+	left.Store(2)
+	over := func() {
+		if left.Add(-1) == 0 && out.ended && errs.ended {
 			close(r.done)
 			if w.Ended != nil {
 				w.Ended()
 			}
 		}
-	}()
+	}
+	go out.run(w.Stdout, over)
+	go errs.run(w.Stderr, over)
 	return r, nil
 }
 

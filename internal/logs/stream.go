@@ -43,18 +43,29 @@ func (s *stream) close() {
 	}
 }
 
-// run reads until the end or until detach; errors of w are the loss of what
-// was written, never of the stream.
-func (s *stream) run(w io.Writer) {
+// Most workers say little, and a thousand of them have two streams each: a buffer
+// is small until something fills it.
+const (
+	smallBuffer = 512
+	largeBuffer = 16 << 10
+)
+
+// run reads until the end or until detach, and calls over then; errors of w are
+// the loss of what was written, never of the stream.
+func (s *stream) run(w io.Writer, over func()) {
+	defer over()
 	defer close(s.done)
 	if s.file == nil {
 		s.ended = true
 		return
 	}
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, smallBuffer)
 	for {
 		n, err := s.file.Read(buf)
 		write(w, s.lines.feed(buf[:n]))
+		if n == len(buf) && n < largeBuffer {
+			buf = make([]byte, largeBuffer)
+		}
 		if os.IsTimeout(err) {
 			return
 		}
