@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io"
@@ -38,22 +39,30 @@ func TestImports(t *testing.T) {
 // need or that sort before them.
 const initsBefore = 16
 
-// The shim acts before the packages of a fat binary initialise: that is a
-// millisecond and more for each start of a worker.
-func TestActsBeforeOthersInitialise(t *testing.T) {
+// fat builds a binary that is full of other packages and imports this one. Its
+// main says what it finds.
+func fat(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	main := filepath.Join(dir, "main.go")
 	if err := os.WriteFile(main, []byte(`package main
 
 import (
+	"fmt"
 	_ "net/http"
+	"os"
 	_ "regexp"
+	"strings"
 	_ "text/template"
 
 	_ "fugue/internal/launch"
 )
 
-func main() { println("main was reached") }
+func main() {
+	status, _ := os.ReadFile("/proc/thread-self/status")
+	_, mask, _ := strings.Cut(string(status), "SigBlk:\t")
+	fmt.Printf("main was reached: %q %q %.16s\n", os.Args[1:], os.Getenv("MARK"), mask)
+}
 `), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +82,46 @@ func main() { println("main was reached") }
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return bin
+}
 
+// A master is started anew before the packages of a fat binary initialise, with
+// its signals blocked, and with all that it was given; nobody else is.
+func TestMasterIsBornBlocked(t *testing.T) {
+	bin := fat(t)
+	long := strings.Repeat("x", 10_000)
+	for word, reborn := range map[string]int{"run": 1, "demo": 1, "status": 0, "": 0} {
+		args := []string{word, "a b", "", long, ""}
+		cmd := exec.Command(bin, args...)
+		cmd.Env = []string{"MARK=here", "GODEBUG=inittrace=1"}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		var mask uint64
+		for _, sig := range Blocked() {
+			mask |= 1 << (sig - 1)
+		}
+		if reborn == 0 {
+			mask = 0
+		}
+		if want := fmt.Sprintf("main was reached: %q %q %016x\n", args, "here", mask); strings.Count(string(out), want) != 1 {
+			t.Errorf("%q: want %q in\n%s", word, want, out)
+		}
+		lives := strings.Split(string(out), "init runtime @")[1:]
+		if len(lives) != 1+reborn {
+			t.Fatalf("%q: %d lives, want %d:\n%s", word, len(lives), 1+reborn, out)
+		}
+		if n := strings.Count(lives[0], "init "); reborn == 1 && n > initsBefore {
+			t.Errorf("%q: %d packages initialised before the new start:\n%s", word, n, out)
+		}
+	}
+}
+
+// The shim acts before the packages of a fat binary initialise: that is a
+// millisecond and more for each start of a worker.
+func TestActsBeforeOthersInitialise(t *testing.T) {
+	dir, bin := t.TempDir(), fat(t)
 	plan, err := os.Create(filepath.Join(dir, "plan"))
 	if err != nil {
 		t.Fatal(err)

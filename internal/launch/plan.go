@@ -13,6 +13,9 @@
 // the user's (environment, directory, limits) acts on the master's image while
 // it still has the master's rights: the plan comes through a descriptor and
 // takes effect at the exec. Every step that fails is reported by name.
+//
+// The other thing that cannot be soon enough is here too: a master that was not
+// born with its signals blocked starts itself anew.
 package launch
 
 // A Plan is everything that happens to a worker after its fork. The zero value

@@ -19,6 +19,7 @@ func init() {
 		}
 		shim(plan, report)
 	}
+	beBorn()
 }
 
 // descriptors reads "PLAN,REPORT".

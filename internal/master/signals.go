@@ -6,16 +6,14 @@ import (
 	"time"
 
 	"fugue/internal/control"
+	"fugue/internal/launch"
 	"fugue/internal/proc"
 )
 
 // Signals are those that a master acts on; it is born with them blocked and
 // reads them from a signalfd.
 func Signals() []syscall.Signal {
-	return []syscall.Signal{
-		syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP,
-		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH,
-	}
+	return append([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP}, launch.Blocked()...)
 }
 
 // signalled acts on one signal.

@@ -5,10 +5,11 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/internal/launch"
 )
 
 // runtimeSignals belong to the Go runtime, or to nobody.
@@ -21,7 +22,8 @@ var runtimeSignals = []unix.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.
 // process: a Go process that blocks signals later has threads that take them,
 // and loses them at an exec. It belongs at the very start of a program, before
 // anything is open that an exec would close. HUP, INT, QUIT, ABRT and TERM may
-// be in the set and are passed over: Go cannot block them, see Signals.
+// be in the set and are passed over: Go cannot block them, see Signals. Package
+// launch has seen to most masters already, sooner and so cheaper.
 func EnsureBlocked(signals []unix.Signal) error {
 	want := unix.Sigset_t{}
 	for _, sig := range signals {
@@ -41,20 +43,9 @@ func EnsureBlocked(signals []unix.Signal) error {
 	if union(want, before) == before {
 		return nil
 	}
-	err := syscall.Exec(image(), os.Args, os.Environ())
+	err := syscall.Exec(launch.Image(), os.Args, os.Environ())
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 	return fmt.Errorf("start anew with signals blocked: %w", err)
-}
-
-// image is the running binary, by its own path where it still has it: a
-// process started as /proc/self/exe is called "exe" in every list and log.
-func image() string {
-	const self = "/proc/self/exe"
-	path, err := os.Readlink(self)
-	if err != nil || strings.HasSuffix(path, " (deleted)") {
-		return self
-	}
-	return path
 }
 
 func sigset(sig unix.Signal) (s unix.Sigset_t) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"fugue/internal/launch"
 	"fugue/internal/loadtest"
 )
 
@@ -46,7 +47,7 @@ func reborn() {
 			for _, sig := range s.Close() {
 				fmt.Println(unix.SignalName(sig.Signal), sig.FromUser, sig.PID)
 			}
-			fmt.Println(syscall.Exec(image(), os.Args, os.Environ()))
+			fmt.Println(syscall.Exec(launch.Image(), os.Args, os.Environ()))
 		}
 	}
 }
