@@ -3,6 +3,8 @@ package master
 import (
 	"context"
 	"fmt"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +90,63 @@ func TestFollowersComeAndGo(t *testing.T) {
 		if _, err := heed(h.ctx, h.m); err == nil {
 			t.Error("events of a pool that has ended")
 		}
+	})
+}
+
+// Many come, read a little and go, while workers die, log files are opened again
+// and others ask for the status; whoever stays misses nothing.
+func TestFollowersInACrowd(t *testing.T) {
+	started(t, "workers = 4", func(h *harness) {
+		steady, err := heed(h.ctx, h.m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		over := make(chan struct{})
+		for i := range 16 {
+			all.Go(func() {
+				for round := 0; ; round++ {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					ctx, leave := context.WithTimeout(h.ctx, time.Duration(1+(i+round)%5)*time.Second)
+					if _, err := h.m.Status(ctx); err != nil {
+						t.Errorf("status: %v", err)
+					}
+					events, err := heed(ctx, h.m)
+					if err != nil {
+						t.Errorf("events: %v", err)
+					}
+					for range events { // until its time is over
+					}
+					leave()
+				}
+			})
+		}
+		last, read := 0, 0
+		for range 40 {
+			for _, p := range h.alive(0) {
+				h.die(p, proc.Exit{})
+			}
+			h.signal(syscall.SIGUSR1)
+			h.pass(1700 * time.Millisecond)
+			for len(steady) > 0 {
+				e := <-steady
+				if e.Kind == "lost" || last > 0 && e.Seq != last+1 {
+					t.Fatalf("after event %d comes %+v", last, e)
+				}
+				last = e.Seq
+				read++
+			}
+		}
+		close(over)
+		all.Wait()
+		if read < 40*4*3 { // exited, spawned, ready
+			t.Errorf("%d events", read)
+		}
+		h.sizes(map[string]int{"followers": 1})
 	})
 }
 
