@@ -108,7 +108,7 @@ type Sandbox struct {
 // it with the test.
 func Boot(t testing.TB, root Root, options ...Option) *Sandbox {
 	t.Helper()
-	need(t, root)
+	Need(t, missing(root))
 	s, err := newSpec(t, root, options)
 	if err != nil {
 		t.Fatal(err)

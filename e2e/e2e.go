@@ -114,22 +114,6 @@ func EachRoot(t *testing.T, f func(t *testing.T, sb *Sandbox), options ...Option
 	}
 }
 
-// Required tells whether FUGUE_E2E=required forbids to skip.
-func Required() bool { return os.Getenv("FUGUE_E2E") == "required" }
-
-// need skips the test, or fails it if e2e is required, when root cannot boot here.
-func need(t testing.TB, root Root) {
-	t.Helper()
-	err := missing(root)
-	if err == nil {
-		return
-	}
-	if Required() {
-		t.Fatalf("FUGUE_E2E=required, and %v", err)
-	}
-	t.Skipf("%v", err)
-}
-
 func missing(root Root) error {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		return fmt.Errorf("a sandbox needs root")

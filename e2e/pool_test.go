@@ -10,23 +10,7 @@ import (
 	"fugue/internal/loadtest"
 )
 
-// service is the unit of docs and design, as a person would write it.
-const service = `[Unit]
-StartLimitIntervalSec=0
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart=/usr/bin/fugue run --config /etc/fugue/web.toml
-ExecReload=/usr/bin/fugue reload web
-ExecStopPost=+/usr/bin/fugue sweep web
-Restart=always
-RestartSec=100ms
-KillMode=process
-OOMPolicy=continue
-FileDescriptorStoreMax=4096
-RuntimeDirectory=fugue/web
-RuntimeDirectoryPreserve=restart
-`
+const service = e2e.Service
 
 // tcpSocket and unixSocket hand the listeners of selfBound to systemd.
 const (

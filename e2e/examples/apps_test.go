@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fugue/e2e"
 )
 
 // Each app is started under fugue, answers, is reloaded, answers from its next
@@ -34,7 +36,7 @@ func TestApps(t *testing.T) {
 		t.Run(app.dir, func(t *testing.T) {
 			t.Parallel()
 			if app.needs != "" {
-				need(t, app.needs)
+				e2e.NeedProgram(t, app.needs)
 			}
 			p := &pool{t: t, dir: tempDir(t), name: "web"}
 			dir := p.copy(app.dir)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"fugue/e2e"
 	"fugue/internal/loadtest"
 )
 
@@ -57,7 +58,7 @@ func (p *pool) runConfig(config string, flags ...string) {
 // startNode runs one of the examples for node.
 func startNode(t *testing.T, app string, env ...string) *pool {
 	t.Helper()
-	need(t, "node")
+	e2e.NeedProgram(t, "node")
 	p := &pool{t: t, dir: tempDir(t), name: app + "-0", env: append(env, "PORT=0")}
 	p.start("/usr/bin/node", example(t, "node/"+app+".js"))
 	p.await("generation 1 serves")

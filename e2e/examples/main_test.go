@@ -25,32 +25,6 @@ func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
 // other things to do.
 const guard = 3 * time.Minute
 
-// need skips where a program is not installed, or fails if that is required.
-func need(t *testing.T, program string) {
-	t.Helper()
-	for _, dir := range []string{"/usr/bin", "/usr/sbin"} {
-		if _, err := os.Stat(filepath.Join(dir, program)); err == nil {
-			return
-		}
-	}
-	if e2e.Required() {
-		t.Fatalf("FUGUE_E2E=required, and %s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
-}
-
-// needRoot is for what changes users.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	if e2e.Required() {
-		t.Fatal("FUGUE_E2E=required, and this is not root")
-	}
-	t.Skip("not root")
-}
-
 // tempDir is a directory for one test, with a short path: a unix socket is to be in it.
 func tempDir(t *testing.T) string {
 	t.Helper()

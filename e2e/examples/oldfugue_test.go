@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fugue/e2e"
 )
 
 // said is what a worker of testdata/old.js answers.
@@ -38,7 +40,7 @@ func (p *pool) ask() (s said) {
 // last are options.
 func old(t *testing.T, args ...any) *pool {
 	t.Helper()
-	need(t, "node")
+	e2e.NeedProgram(t, "node")
 	p := &pool{t: t, dir: tempDir(t)}
 	p.name = "old-" + strings.ReplaceAll(filepath.Base(fmt.Sprint(args[0])), " ", "-")
 	options, _ := args[len(args)-1].(map[string]any)
@@ -75,7 +77,7 @@ func (p *pool) serve() *pool {
 // The example of the old README, word for word but for its port.
 func TestReadmeOfTheOldFugue(t *testing.T) {
 	t.Parallel()
-	need(t, "node")
+	e2e.NeedProgram(t, "node")
 	p := &pool{t: t, dir: tempDir(t), name: "readme-0"}
 	script := filepath.Join(p.dir, "readme.js")
 	if err := os.WriteFile(script, []byte(`var fugue = require('fugue'),
@@ -175,7 +177,7 @@ func TestWorkingPath(t *testing.T) {
 
 func TestTmpPath(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	e2e.NeedRoot(t)
 	dir := tempDir(t)
 	p := old(t, 0, "127.0.0.1", 1, map[string]any{"tmp_path": dir, "uid": "nobody"}).serve()
 	if s := p.ask(); !strings.HasPrefix(s.Tmp, dir+"/") {
@@ -222,7 +224,7 @@ func TestLogFile(t *testing.T) {
 
 func TestSetuidAndSetgid(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	e2e.NeedRoot(t)
 	p := old(t, 0, "127.0.0.1", 1, map[string]any{"uid": "nobody", "gid": 65533}).serve()
 	if s := p.ask(); s.UID != 65534 || s.GID != 65533 {
 		t.Errorf("the worker is %d:%d", s.UID, s.GID)
@@ -362,7 +364,7 @@ func mode(t *testing.T, path string) os.FileMode {
 
 func TestControlSocketIsProtected(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	e2e.NeedRoot(t)
 	p := old(t, 0, "127.0.0.1", 1).serve()
 	line := p.await("master started")
 	path := line[strings.LastIndex(line, " ")+1 : len(line)-1]

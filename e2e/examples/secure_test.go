@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"fugue/e2e"
 )
 
 // certificate writes one that is good enough, with its key, for node.
@@ -39,7 +41,7 @@ func TestKeptAliveClientsOfNodeOverTLS(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			need(t, "node")
+			e2e.NeedProgram(t, "node")
 			p := &pool{t: t, dir: tempDir(t), name: "secure-0"}
 			certificate(t, filepath.Join(p.dir, "key.pem"))
 			script := filepath.Join(p.dir, "secure.js")

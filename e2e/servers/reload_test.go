@@ -25,14 +25,7 @@ func reloads() int { return max(3, loadtest.Scale(20)) }
 // need skips where the server is not installed, or fails if that is required.
 func need(t *testing.T, s server) {
 	t.Helper()
-	for _, file := range append(s.command[:1:1], s.needs...) {
-		if _, err := os.Stat(file); err != nil {
-			if e2e.Required() {
-				t.Fatalf("FUGUE_E2E=required, and %s is not installed: %v", s.name, err)
-			}
-			t.Skipf("%s is not installed: %v", s.name, err)
-		}
-	}
+	e2e.NeedFiles(t, append(s.command[:1:1], s.needs...)...)
 }
 
 func (s server) load() loadtest.Config {

@@ -24,24 +24,6 @@ timeout = "2s"
 timeout = "8s"
 `
 
-// service is the unit of the manual.
-const service = `[Unit]
-StartLimitIntervalSec=0
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart=/usr/bin/fugue run --config /etc/fugue/web.toml
-ExecReload=/usr/bin/fugue reload web
-ExecStopPost=+/usr/bin/fugue sweep web
-Restart=always
-RestartSec=100ms
-KillMode=process
-OOMPolicy=continue
-FileDescriptorStoreMax=4096
-RuntimeDirectory=fugue/web
-RuntimeDirectoryPreserve=restart
-`
-
 // ctl is a fugue that is always whole, whatever is installed for the master.
 const ctl = "/usr/local/bin/fugue"
 
@@ -49,7 +31,7 @@ func (s *storm) prepare() {
 	s.Do("mkdir", "-p", filepath.Dir(ctl))
 	s.Install(e2e.Fugue(s.t), ctl)
 	s.nextVersion()
-	s.Unit("web.service", service)
+	s.Unit("web.service", e2e.Service)
 	s.Do("systemctl", "start", "web")
 }
 

@@ -8,13 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func more(t *testing.T, s *Slots, payload string) {
-	t.Helper()
-	if err := s.Append([]byte(payload)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // What is appended is read with what it was appended to, by whoever opens the
 // file, and goes with it when the whole is written again.
 func TestAppended(t *testing.T) {
