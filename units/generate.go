@@ -24,6 +24,7 @@ type Generator struct {
 	Log     func(string) // a line for the journal
 
 	enabled map[string]bool
+	known   known // what is in Places
 }
 
 // Run makes the units.
@@ -35,7 +36,7 @@ func (g *Generator) Run() {
 		}
 		return
 	}
-	g.enabled = g.Places.enabled()
+	g.enabled, g.known = g.Places.enabled(), g.Places.known()
 	for _, e := range entries {
 		// The rule for drop-ins: editors leave .web.toml.swp and web.toml~.
 		if !strings.HasSuffix(e.Name(), ".toml") || strings.HasPrefix(e.Name(), ".") || e.IsDir() {
@@ -73,7 +74,7 @@ func (g *Generator) file(path string) error {
 		return g.refuse(cfg, path, err)
 	}
 	for _, u := range all {
-		if other := g.Places.Find(u.Name); other != "" {
+		if other := g.Places.find(u.Name, g.known); other != "" {
 			if u.Name == all[0].Name && Runs(other, path) {
 				return nil // a person wrote the unit that runs it
 			}
@@ -133,7 +134,7 @@ func (g *Generator) refuse(cfg *config.Config, path string, why error) error {
 	}
 	// The journal has it whatever becomes of the unit.
 	g.Log(oneLine(why.Error()))
-	if u.Text == "" || len(u.Name) > 255 || g.Places.Find(u.Name) != "" {
+	if u.Text == "" || len(u.Name) > 255 || g.Places.find(u.Name, g.known) != "" {
 		return nil
 	}
 	if err := g.write(u); err != nil {

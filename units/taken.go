@@ -51,23 +51,48 @@ func UserPlaces(getenv func(string) string) Places {
 	}}
 }
 
+// known is what Find has found out about its places, for one that is asked for
+// hundreds of units: the names in each directory, read once.
+type known map[string]map[string]bool
+
+func (p Places) known() known {
+	k := known{}
+	for _, dir := range append([]string{p.Init}, p.Dirs...) {
+		entries, _ := os.ReadDir(dir)
+		names := make(map[string]bool, len(entries))
+		for _, e := range entries {
+			names[e.Name()] = true
+		}
+		k[dir] = names
+	}
+	return k
+}
+
+// has tells whether there may be such a file; nil knows nothing.
+func (k known) has(dir, name string) bool { return k == nil || k[dir][name] }
+
 // Find is the unit file that systemd would take for a name, or empty: the file
 // itself, one that is its template, an init script. A link is a unit too, also
 // one that leads nowhere.
-func (p Places) Find(unit string) string {
+func (p Places) Find(unit string) string { return p.find(unit, nil) }
+
+func (p Places) find(unit string, k known) string {
 	names := []string{unit}
 	if prefix, _, ok := strings.Cut(unit, "@"); ok {
 		names = append(names, prefix+"@"+filepath.Ext(unit))
 	}
 	for _, name := range names {
 		for _, dir := range p.Dirs {
+			if !k.has(dir, name) {
+				continue
+			}
 			path := filepath.Join(dir, name)
 			if _, err := os.Lstat(path); err == nil {
 				return path
 			}
 		}
 	}
-	if stem, ok := strings.CutSuffix(unit, ".service"); ok && p.Init != "" {
+	if stem, ok := strings.CutSuffix(unit, ".service"); ok && p.Init != "" && k.has(p.Init, stem) {
 		path := filepath.Join(p.Init, stem)
 		if _, err := os.Stat(path); err == nil {
 			return path

@@ -124,7 +124,7 @@ func (a *app) unitOf(ctx context.Context, s *doctor.Seen, own string) error {
 		}
 		p, err := systemd.Properties(ctx, unit)
 		if err != nil {
-			return fmt.Errorf("%w; as root it can be asked", err)
+			return unasked(err, os.Geteuid())
 		}
 		if s.Unit == "" || p["LoadState"] == "loaded" {
 			s.Unit, s.Service = unit, p
@@ -149,6 +149,18 @@ func (a *app) unitOf(ctx context.Context, s *doctor.Seen, own string) error {
 		s.Exec = strings.TrimSuffix(s.Exec, " (deleted)")
 	}
 	return nil
+}
+
+// unasked says what helps where systemd does not answer: root's rights, or a
+// systemd to ask.
+func unasked(err error, euid int) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; doctor is for pools that systemd runs, and no systemd runs here", err)
+	case euid != 0:
+		return fmt.Errorf("%w; as root it can be asked", err)
+	}
+	return err
 }
 
 // unlinked are the paths that a socket unit listens on and that are no sockets.

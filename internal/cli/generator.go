@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"fugue/units"
 )
 
 // GeneratorName is what the program is called by as a systemd.generator(7).
 const GeneratorName = "fugue-generator"
+
+// generatorMemory is what the generator takes, in bytes, before it looks for what
+// it could give back; a hundred files need a tenth of it.
+const generatorMemory = 128 << 20
 
 // Generator makes units of /etc/fugue if the program was called as a generator,
 // with os.Args; ours tells. It exits 0 whatever it finds: a boot must not fail
@@ -32,6 +37,9 @@ func Generator(args []string) (code int, ours bool) {
 	if os.Getenv("SYSTEMD_IN_INITRD") == "1" {
 		return 0, true // pools are the host's
 	}
+	// It lives for some milliseconds: what it does not use any more goes with it.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(generatorMemory)
 	g := units.Generator{
 		Etc: "/etc/fugue", Out: args[1], Places: units.SystemPlaces(os.Getenv),
 		Options: units.Options{Version: units.Running("/"), Program: ownProgram()}, Log: log,

@@ -14,7 +14,10 @@ type Override struct {
 
 // override lays the flags over the tree of the files.
 func (d *decoder) override(tree *node, o Options) {
-	known := scratch()
+	var known schema
+	if len(o.Overrides) > 0 { // a generator reads a hundred files, and no flags
+		known = scratch()
+	}
 	said := map[string]bool{} // lists that a flag has begun anew
 	for _, v := range o.Overrides {
 		at := Pos{Path: v.Flag}
