@@ -79,6 +79,18 @@ func WithRootGenerators() Option {
 	}
 }
 
+// WithEnabled lets systemd see, behind WithRootGenerators, what is enabled in the
+// root, for tests that enable a unit.
+func WithEnabled() Option {
+	return func(s *spec) {
+		for i, v := range s.Env {
+			if path, ok := strings.CutPrefix(v, "SYSTEMD_UNIT_PATH=/u:"); ok {
+				s.Env[i] = "SYSTEMD_UNIT_PATH=/u:/etc/systemd/system:" + path
+			}
+		}
+	}
+}
+
 // WithFile writes a file before the boot, a unit in /u for one.
 func WithFile(path, content string) Option {
 	return func(s *spec) { s.Files[path] = content }

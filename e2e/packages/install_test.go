@@ -16,7 +16,7 @@ type box struct {
 	*e2e.Sandbox
 }
 
-func eachBox(t *testing.T, f func(t *testing.T, b *box)) {
+func eachBox(t *testing.T, f func(t *testing.T, b *box), options ...e2e.Option) {
 	t.Helper()
 	// Built once, and not while a sandbox waits.
 	paths := map[string]string{older: file(t, olderOnce, debs), newer: file(t, newerOnce, debs)}
@@ -30,7 +30,7 @@ func eachBox(t *testing.T, f func(t *testing.T, b *box)) {
 		// Units are searched for in /u, and not among the root's own.
 		b.Do("ln", "-s", "/usr/lib/systemd/system/fugue@.service", "/u/")
 		f(t, b)
-	}, e2e.WithoutFugue(), e2e.WithRootGenerators())
+	}, append([]e2e.Option{e2e.WithoutFugue(), e2e.WithRootGenerators()}, options...)...)
 }
 
 func deb(version string) string { return "/t/fugue-" + version + ".deb" }
