@@ -13,8 +13,11 @@ func (l Listener) Stream() bool {
 }
 
 // Refusable reports whether the listener can be made to Refuse: a TCP socket
-// that fugue bound. One of a .socket unit listens for systemd as well, and a
-// unix socket that was shut down never listens again.
+// that fugue bound. A unix socket that was shut down never listens again. One of
+// a .socket unit would, and systemd does not look at it while the service runs;
+// but should this process be killed, systemd listens there itself until the
+// restart, meets a hangup and gives the unit up: the port is closed for good
+// (tried with 252 and 257: "Got POLLHUP on a listening socket").
 func (l Listener) Refusable() bool { return l.Network == "tcp" && l.Origin != Systemd }
 
 // Refuse shuts a listener down for every process that holds it: whoever

@@ -138,15 +138,23 @@ func (c *Config) server() string {
 }
 
 // holding are the listeners that hold connections where they are to be refused.
-// What a .socket unit passes, which is held as well, shows only at a start.
+// What a person's own .socket unit passes, which is held as well, shows only at a
+// start.
 func (c *Config) holding() (list []Warning) {
 	if c.WhenEmpty != EmptyRefuse {
 		return nil
 	}
 	for _, l := range c.Listeners {
-		if strings.HasPrefix(l.Stream, "/") || strings.HasPrefix(l.Stream, "@") {
-			list = append(list, Warning{c.Pos("listen." + l.Name + ".stream"), fmt.Sprintf("with no worker left connections to %s wait, whatever when_empty says: a unix socket that was shut down never listens again", l.Name)})
+		why := ""
+		switch {
+		case strings.HasPrefix(l.Stream, "/") || strings.HasPrefix(l.Stream, "@"):
+			why = "a unix socket that was shut down never listens again"
+		case l.Stream != "" && c.Install.Sockets:
+			why = "install.sockets gives it a .socket unit, and such a unit fails if its socket is shut down when the master dies"
+		default:
+			continue
 		}
+		list = append(list, Warning{c.Pos("listen." + l.Name + ".stream"), fmt.Sprintf("with no worker left connections to %s wait, whatever when_empty says: %s", l.Name, why)})
 	}
 	return list
 }

@@ -127,6 +127,10 @@ func TestWarnings(t *testing.T) {
 		{"command = ['perl', '-e', 'unicorn']", ""},
 		{"command = ['x']\nwhen_empty = 'refuse'\n[listen.a]\nstream = '/run/a'\n[listen.b]\nstream = '80'\n[listen.d]\ndatagram = '/run/d'",
 			"4:1: warning: with no worker left connections to a wait, whatever when_empty says: a unix socket that was shut down never listens again"},
+		{"command = ['x']\nwhen_empty = 'refuse'\n[listen.a]\nstream = '80'\n[listen.b]\nstream = '/run/b'\n[listen.d]\ndatagram = '81'\n[install]\nsockets = true",
+			"4:1: warning: with no worker left connections to a wait, whatever when_empty says: install.sockets gives it a .socket unit, and such a unit fails if its socket is shut down when the master dies\n" +
+				"6:1: warning: with no worker left connections to b wait, whatever when_empty says: a unix socket that was shut down never listens again"},
+		{"command = ['x']\n[listen.a]\nstream = '80'\n[install]\nsockets = true", ""},
 		{"command = ['x']\n[listen.a]\nstream = '/run/a'", ""},
 		{"command = ['nginx']\nstop.signal = 'QUIT'", "1:1: warning: " + hangs},
 		{"command = ['nginx']\nstop.signal = 'QUIT'\n[listen.a]\nstream = '80'\nnonblocking = true\n[listen.b]\nstream = '81'", "6:9: warning: " + hangs},
