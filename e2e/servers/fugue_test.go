@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 // other things to do.
 const guard = 3 * time.Minute
 
+// stopTimeout is how long a server may take for its end before it is killed.
+const stopTimeout = time.Minute
+
 // pool is the pool "web" of a fugue run that is a child of the test.
 type pool struct {
 	t       *testing.T
@@ -147,11 +150,11 @@ timeout = "3m"
 [ready]
 timeout = %q
 [stop]
-timeout = "1m"
+timeout = %q
 %s
 [restart]
 min_uptime = "200ms"
-`, strings.Join(words, ", "), apps, r.workers, r.top, r.version, p.dir, r.address, r.listen, cmp.Or(r.ready, "2m"), r.stop)
+`, strings.Join(words, ", "), apps, r.workers, r.top, r.version, p.dir, r.address, r.listen, cmp.Or(r.ready, "2m"), stopTimeout, r.stop)
 	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

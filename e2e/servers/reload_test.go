@@ -147,68 +147,6 @@ func checkFlow(t *testing.T, r *loadtest.Report) {
 	}
 }
 
-// comparisons is how often fugue must lose more than the bare signal, each time in
-// a run of its own, before that is no chance.
-const comparisons = 10
-
-// A server that drains loses nothing under fugue. What one loses that does not is
-// its own: uvicorn closes a connection if its stop comes between the accept and
-// the first read, which one stop in fifty or a hundred does, whoever sent the
-// SIGTERM. So fugue must not lose more than a bare SIGTERM: as many stops, the
-// same load, as many others that serve, and the next one starting meanwhile.
-//
-// If both lose alike one of them may still be ahead, and then both run again. By
-// chance fugue is ahead less than every second time, and in all comparisons less
-// than once in 1000, as with Starman, which loses one connection in every few
-// stops. With one loss in fifty stops nothing is lost most of the time, and then
-// there is nothing to compare. What fugue might do to each worker that a SIGTERM does
-// not, TestStopIsASigterm finds without chance.
-func compare(t *testing.T, s server) {
-	t.Helper()
-	for range comparisons {
-		fugue := lostByFugue(t, s)
-		if fugue == 0 {
-			return
-		}
-		if s.lossless {
-			t.Fatalf("%s drains, and yet %d connections were closed without an answer", s.name, fugue)
-		}
-		if fugue <= lostByItself(t, s) {
-			return
-		}
-	}
-	t.Errorf("fugue lost more connections than a bare signal %d times in a row", comparisons)
-}
-
-// lostByFugue counts the connections that a server closes without an answer when
-// each of its two processes is stopped so often by fugue.
-func lostByFugue(t *testing.T, s server) int {
-	t.Helper()
-	n := reloads()
-	address := ""
-	if s.fixed {
-		address = freeAddress(t)
-	}
-	var releases []release
-	for i := range n + 1 {
-		one := s.release(i)
-		one.address = address
-		releases = append(releases, one)
-	}
-	r := reloadUnderLoad(t, s, releases)
-	t.Logf("fugue, %d reloads: %v", n, r)
-	checkFlow(t, r)
-	return unanswered(r)
-}
-
-// lostByItself is the same with no fugue.
-func lostByItself(t *testing.T, s server) int {
-	t.Helper()
-	alone := newBare(t, s).replace(reloads(), s.load())
-	t.Logf("bare signal: %v", alone)
-	return unanswered(alone)
-}
-
 // A pool can change its language. Whoever sets O_NONBLOCK sets it for all that
 // hold the socket, so the blocking loop meets node's flag, and keeps it; and
 // workers in Go serve after either.
