@@ -3,6 +3,7 @@ package units
 import (
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,8 @@ const (
 	// brokenPause is between two attempts to start on a file that is broken:
 	// slow enough for the journal, soon enough for whoever waits for the fix.
 	brokenPause = 2 * time.Second
+	// fewFiles is the kernel's own hard limit for open files: no system's is less.
+	fewFiles = 4096
 )
 
 // service is the unit of the master. Why each line: docs/SYSTEMD.md.
@@ -151,6 +154,12 @@ func runAs(s *section, cfg *config.Config) {
 	}
 	if rights := ambient(cfg); len(rights) > 0 {
 		s.say("AmbientCapabilities", strings.Join(rights, " ")) // no master gives what it has not
+	}
+	for _, l := range cfg.Limits.Rlimits {
+		// Nor raises what it has; a lower limit is the workers' alone.
+		if l.Name == "nofile" && l.Hard >= fewFiles && l.Hard != config.Unlimited {
+			s.say("LimitNOFILE", strconv.FormatUint(l.Hard, 10))
+		}
 	}
 }
 

@@ -99,15 +99,12 @@ func (c *Config) owns(path string) bool {
 	})
 }
 
-// mostFiles is the hard limit that systemd gives services for open files.
-const mostFiles = 524288
-
-// limitsOfRoot is about what only root may raise or give. The other limits have
-// no hard one under systemd.
+// limitsOfRoot is about what only root may raise or give. The unit says nofile,
+// and the others have no hard limit under systemd.
 func (c *Config) limitsOfRoot() string {
 	l := c.Limits
 	for _, r := range l.Rlimits {
-		if r.Name == "nofile" && r.Hard > mostFiles || slices.Contains([]string{"nproc", "memlock", "msgqueue", "rtprio", "sigpending"}, r.Name) {
+		if r.Name == "nofile" && r.Hard == Unlimited || slices.Contains([]string{"nproc", "memlock", "msgqueue", "rtprio", "sigpending"}, r.Name) {
 			return "only root raises limits." + r.Name
 		}
 	}
