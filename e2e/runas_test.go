@@ -136,6 +136,13 @@ capability_bounding_set = ["NET_BIND_SERVICE"]
 		sb.Do("systemctl", "reload", "web")
 		sb.Do("fugue", "upgrade", "web")
 		sb.Do("fugue", "recycle", "web")
+		// It may not read the journal, and who asks for the reload may.
+		good := sb.ReadFile(webToml)
+		sb.File(webToml, strings.Replace(strings.Replace(good, `"v1"`, `"v1", "-stderr", "no key", "-exit", "4"`, 1), "stderr =", "# stderr =", 1))
+		if r := sb.Exec("fugue", "reload", "web"); r.Code != 5 || !strings.Contains(r.Err, "\n    no key\n") {
+			t.Error("the verdict has no last words:", r)
+		}
+		sb.File(webToml, good)
 		load.AwaitMore(50)
 		load.StopWithoutLoss()
 		sb.Do("systemctl", "stop", "web")

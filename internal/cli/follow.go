@@ -7,8 +7,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"fugue/internal/control"
+	"fugue/internal/logs"
 )
 
 // change asks a pool for a change, shows how far it is, and returns the verdict
@@ -51,12 +53,37 @@ func (a *app) change(ctx context.Context, pool []string, kind string, out format
 	case out.json():
 		return nil
 	}
+	ch.Details = lastWords(ctx, ch.Details)
 	text := verdict(name, ch)
 	if ch.Exit == control.ExitOK {
 		_, err := fmt.Fprintln(a.out, text)
 		return err
 	}
 	return &fault{exit: ch.Exit, text: text, plain: true}
+}
+
+// lastWordsTime bounds the look into the journal for the last words of a worker.
+const lastWordsTime = 10 * time.Second
+
+// lastWords puts the lines of the journal in the place of the command that shows
+// them. A master that is not root may not read what its workers wrote last; who
+// asks, root in an ExecReload=+ for one, mostly may.
+func lastWords(ctx context.Context, details []string) (all []string) {
+	ctx, cancel := context.WithTimeout(ctx, lastWordsTime)
+	defer cancel()
+	for _, d := range details {
+		if q, ok := logs.Named(d); ok {
+			q.N = 10
+			if lines, err := logs.JournalTail(ctx, q); err == nil && len(lines) > 0 {
+				for _, line := range lines {
+					all = append(all, logs.OneLine(line))
+				}
+				continue
+			}
+		}
+		all = append(all, d)
+	}
+	return all
 }
 
 // verdict words the end of a change: whose and what, and below it the last

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -70,6 +71,21 @@ func (q JournalQuery) Command() string {
 		words = append(words, m)
 	}
 	return strings.Join(words, " ")
+}
+
+// named is the end of the error of JournalTail, for the worker of a pool.
+var named = regexp.MustCompile(`; see journalctl --since=@([0-9]{1,12}) _PID=([0-9]{1,10}) SYSLOG_IDENTIFIER=([A-Za-z0-9_.@-]+/[0-9]+)$`)
+
+// Named is the query that such an error names, for a reader who may see what its
+// writer might not. Other text names none.
+func Named(text string) (q JournalQuery, ok bool) {
+	m := named.FindStringSubmatch(text)
+	if m == nil {
+		return JournalQuery{}, false
+	}
+	since, _ := strconv.ParseInt(m[1], 10, 64)
+	pid, _ := strconv.Atoi(m[2])
+	return JournalQuery{PID: pid, Identifier: m[3], Since: time.Unix(since, 0)}, true
 }
 
 func (q JournalQuery) matches() []string {

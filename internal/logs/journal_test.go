@@ -76,6 +76,25 @@ func TestJournalThatMayNotBeRead(t *testing.T) {
 	}
 }
 
+// Who may read the journal finds the lines by what the one said who might not.
+func TestNamedQuery(t *testing.T) {
+	program, _ := fakeJournalctl(t, `exit 1`)
+	q := JournalQuery{PID: 17, Identifier: "my-pool@a.b/3", Since: time.Unix(1700000000, 0), N: 10, Program: program}
+	_, err := JournalTail(t.Context(), q)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	got, ok := Named(OneLine(err.Error()))
+	if got.N, got.Program = q.N, q.Program; !ok || got != q {
+		t.Errorf("%v names %+v, %t", err, got, ok)
+	}
+	for _, text := range []string{"", "see journalctl", "x; see journalctl --since=@1 _PID=1 SYSLOG_IDENTIFIER=a/1 --flush", "x; see journalctl --since=@1 _PID=1 SYSLOG_IDENTIFIER='a b/1'"} {
+		if q, ok := Named(text); ok {
+			t.Errorf("%q names %+v", text, q)
+		}
+	}
+}
+
 func FuzzParseJournal(f *testing.F) {
 	f.Add([]byte(`{"MESSAGE":[1,2,300],"PRIORITY":4}`))
 	f.Add([]byte(`{"MESSAGE":[[["x"]]]}`))
