@@ -25,8 +25,9 @@ type World interface {
 	Prepare(ctx context.Context, current *activation.Set) (*Prepared, error)
 	// Start makes a worker's process, which waits for its Proceed: a master
 	// that dies in between leaves nothing behind. launched is called once, with nil
-	// when its command runs; exited once, after launched, when it has ended
-	// and nothing of its process group is left.
+	// when its command runs; exited after launched, when it has ended and
+	// nothing of its process group is left. Where Reap says that something is
+	// (proc.ErrLingers), exited is called once more.
 	Start(l Launch, launched func(error), exited func()) (Process, error)
 	// Adopt takes up a process that this image did not start. With a memo it
 	// must be the one that the memo is of. What goes wrong with it later is said

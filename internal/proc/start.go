@@ -19,7 +19,8 @@ const sweepTime = time.Second
 // exists; launched is called when the user's command runs (nil) or could not
 // (*LaunchError), and exited, always after launched, once the process has
 // ended and the rest of its group is gone. Both are called once, from a
-// goroutine of the child's own, and should return soon.
+// goroutine of the child's own, and should return soon; with Spec.AskGroup
+// exited may come twice.
 //
 // The child is born with every signal blocked, as far as Go's runtime keeps
 // them so, and the shim meets the others with their default action: a signal
