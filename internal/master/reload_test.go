@@ -22,8 +22,10 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.deploy("v2", good)
+		h.with(func() { h.prepare = time.Millisecond }) // else its end may come in the same turn
 		a := h.reload()
 		h.state(control.StateReloading)
+		h.pass(time.Millisecond)
 		h.heard("RELOADING=1\nMONOTONIC_USEC=", 1)
 		h.heard("READY=1", 0)
 		h.pass(time.Second)
