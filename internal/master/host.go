@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 
 	"fugue/activation"
 	"fugue/internal/cgroup"
@@ -24,7 +19,6 @@ import (
 	"fugue/internal/pidfile"
 	"fugue/internal/proc"
 	"fugue/internal/ready"
-	"fugue/internal/release"
 	"fugue/internal/systemd"
 	"fugue/pool"
 )
@@ -178,78 +172,6 @@ func (h *host) Orphaned(c *config.Config) bool { return h.orphans(c) == config.O
 // Fate implements World.
 func (h *host) Fate(ctx context.Context) (systemd.Fate, error) { return systemd.FateOf(ctx, h.unit) }
 
-// inbox is the notify socket for workers of one user; each user has its own,
-// because no other may write to it. The group is nothing to it: a second one
-// for another group would take the path away from the first. What it is
-// called follows from the user alone, for a successor to find it.
-func (h *host) inbox(uid, gid int) (*notify.Inbox, error) {
-	if uid < 0 {
-		uid = os.Geteuid()
-	}
-	if inbox := h.inboxes[uid]; inbox != nil {
-		return inbox, nil
-	}
-	name := inboxName(uid)
-	path := h.hold.Dir() + "/" + strings.TrimPrefix(name, "fugue.")
-	for _, in := range h.takeInherited(func(n string) bool { return n == name }) {
-		if h.inboxes[uid] == nil {
-			if inbox, err := notify.AdoptInbox(in.FD, path, h.deliver); err == nil {
-				h.addInbox(uid, inbox)
-				continue
-			}
-			_ = h.systemd.RemoveFD(name)
-		}
-		_ = unix.Close(in.FD)
-	}
-	if inbox := h.inboxes[uid]; inbox != nil {
-		return inbox, notify.Give(path, uid, gid)
-	}
-	inbox, err := notify.ListenInbox(path, uid, gid, h.deliver)
-	if err != nil {
-		return nil, err
-	}
-	h.addInbox(uid, inbox)
-	return inbox, h.systemd.StoreFD(name, inbox.FD(), true)
-}
-
-func (h *host) addInbox(uid int, inbox *notify.Inbox) {
-	h.inboxes[uid] = inbox
-	h.inboxCount.Add(1)
-	all := slices.Collect(maps.Values(h.inboxes))
-	h.listening.Store(&all)
-}
-
-// Sync implements World.
-func (h *host) Sync() int {
-	all := h.listening.Load()
-	if all == nil {
-		return 0
-	}
-	for _, inbox := range *all {
-		inbox.Sync()
-	}
-	return len(*all)
-}
-
-func inboxName(uid int) string {
-	if uid == os.Geteuid() {
-		return storedInbox
-	}
-	return storedInbox + "." + strconv.Itoa(uid)
-}
-
-// deliver passes on what the inboxes hear.
-func (h *host) deliver(m notify.Message) {
-	if m.Mark == notify.Stopped {
-		select {
-		case h.stopped <- struct{}{}: // has room for one: they are stopped one by one
-		default: // it is being closed, and nobody waits for that
-		}
-		return
-	}
-	h.report(datagram{m})
-}
-
 // takeInherited takes those of such a name out of what systemd passed.
 func (h *host) takeInherited(such func(name string) bool) (taken []activation.Inherited) {
 	var rest []activation.Inherited
@@ -262,21 +184,6 @@ func (h *host) takeInherited(such func(name string) bool) (taken []activation.In
 	}
 	h.inherited = rest
 	return taken
-}
-
-// drainInboxes takes the inboxes of a predecessor for users that no worker has
-// now out of the store. They are read to the end: its workers may still write
-// there, and must neither wait for ever nor get an error.
-func (h *host) drainInboxes() {
-	for _, in := range h.takeInherited(func(n string) bool { return strings.HasPrefix(n, storedInbox) }) {
-		path := h.hold.Dir() + "/" + strings.TrimPrefix(in.Name, "fugue.")
-		if inbox, err := notify.AdoptInbox(in.FD, path, h.deliver); err == nil {
-			h.former = append(h.former, inbox)
-		} else {
-			_ = unix.Close(in.FD)
-		}
-		_ = h.systemd.RemoveFD(in.Name)
-	}
 }
 
 // Configure implements World.
@@ -306,43 +213,4 @@ func (h *host) Configure(cfg *config.Config) {
 	if h.server != nil { // else its turn comes after the exec that did not take place
 		h.server.Permit(h.permitted)
 	}
-}
-
-// access is who may talk to the master.
-func (h *host) access(cfg *config.Config) control.Access {
-	a := control.Access{IsWorker: func(pid int) (bool, error) {
-		line, cgroup := notify.Lineage(pid)
-		return h.owns(pid, line, cgroup)
-	}}
-	if gid, err := groupID(cfg.Control.Group); err == nil && gid >= 0 {
-		a.Writers.GIDs = []int{gid}
-	}
-	if gid, err := groupID(cfg.Control.Readers); err == nil && gid >= 0 {
-		a.Readers.GIDs = []int{gid}
-	}
-	return a
-}
-
-// controlRights are the mode and the group of the control socket. With
-// readers everybody may connect, and the check of the peer decides.
-func controlRights(cfg *config.Config) (mode os.FileMode, gid int, err error) {
-	gid, err = groupID(cfg.Control.Group)
-	if err != nil {
-		return 0, -1, cfg.Errorf("control.group", "group %q: %w", cfg.Control.Group, err)
-	}
-	if _, err := groupID(cfg.Control.Readers); err != nil {
-		return 0, -1, cfg.Errorf("control.readers", "group %q: %w", cfg.Control.Readers, err)
-	}
-	if cfg.Control.Readers != "" {
-		return 0o666, gid, nil
-	}
-	return 0o660, gid, nil
-}
-
-// groupID looks a group up by name or number; -1 for none.
-func groupID(name string) (int, error) {
-	if name == "" {
-		return -1, nil
-	}
-	return release.LookupGroup(name)
 }
