@@ -70,14 +70,17 @@ func quoted(words []string) string {
 func (p *pool) loads() loads {
 	p.t.Helper()
 	return loads{
-		p.Load(loadtest.Config{Address: "127.0.0.1:8080", For: longest}),
-		p.Load(loadtest.Config{Network: "unix", Address: "/t/web.sock", Rate: 100, For: longest}),
+		p.Load(loadtest.Config{Address: "127.0.0.1:8080", For: longest, Max: most}),
+		p.Load(loadtest.Config{Network: "unix", Address: "/t/web.sock", Rate: 100, For: longest, Max: most}),
 	}
 }
 
 // longest bounds a load that is stopped by its test: all counts of the longest
 // one, on a slow machine.
-const longest = 20 * time.Minute
+const (
+	longest = 20 * time.Minute
+	most    = 1_000_000 // requests, more than come in that time
+)
 
 type loads []*e2e.Load
 

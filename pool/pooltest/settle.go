@@ -131,7 +131,9 @@ func (w *World) compare() (stopping []*Proc, left []pool.Worker) {
 			if relieved {
 				w.checkRelieved(p)
 				for _, q := range w.Procs {
-					q.Instead = q.Instead && q.Release != p.Release
+					// One that hangs goes as well when those that a rollout has
+					// spared are enough, and what came in their place is still that.
+					q.Instead = q.Instead && (q.Release != p.Release || p.Leaving.Hung())
 				}
 			}
 			p.Stopping, p.hasty, p.why, p.decided, p.pingAt = true, !p.Ready || row.Why.Hung(), row.Why, w.Now, time.Time{}
