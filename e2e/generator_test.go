@@ -192,6 +192,8 @@ func TestGeneratorKeepsOff(t *testing.T) {
 		if r := sb.Systemctl("status", "fugue-nginx-error"); strings.Count(r.Out, why) < 3 { // what it is, its command, what it said
 			t.Errorf("want %q three times:\n%s", why, r)
 		}
+		// systemd alone would say 217/USER, and nothing of the file.
+		sb.WaitMessage("/etc/fugue/stranger.toml:3:1: error: user \"stranger\": no such user", "-u", "stranger", "SYSLOG_IDENTIFIER=fugue")
 		for _, unit := range []string{"shop", "fugue-shop-error", "byhand"} {
 			path := sb.Show(unit, "FragmentPath")
 			if strings.HasPrefix(path, "/run/systemd/generator") {
@@ -210,6 +212,7 @@ func TestGeneratorKeepsOff(t *testing.T) {
 		e2e.WithFile("/u/fugue@.service", strings.ReplaceAll(service, "web", "%i")),
 		e2e.WithFile("/etc/fugue/byhand.toml", strings.Replace(generatedFile("v1"), "8080", "8083", 1)),
 		e2e.WithFile("/u/byhand.service", strings.ReplaceAll(service, "web", "byhand")),
+		e2e.WithFile("/etc/fugue/stranger.toml", strings.NewReplacer("8080", "8084", "www-data", "stranger").Replace(generatedFile("v1"))),
 		e2e.WithLink("/u/multi-user.target.wants/fugue@shop.service", "../fugue@.service"),
 	)
 }

@@ -93,13 +93,24 @@ func service(cfg *config.Config, sockets []Unit, o Options) Unit {
 
 // runsAsUser tells whether systemd is to start the master as user.
 func runsAsUser(cfg *config.Config, o Options) bool {
-	who, _ := cfg.RunsAs()
+	who, _ := master(cfg, o)
 	return who == config.RunAsUser && !o.User
+}
+
+// master is whom systemd is to start it as. For a user that is not there a root
+// master says so, with the place in the file; systemd itself would only fail the
+// unit with status 217/USER.
+func master(cfg *config.Config, o Options) (who config.RunAs, why string) {
+	who, why = cfg.RunsAs()
+	if who == config.RunAsUser && o.HasUser != nil && !o.HasUser(cfg.User) {
+		return config.RunAsRoot, "there is no user " + strconv.Quote(cfg.User)
+	}
+	return who, why
 }
 
 // runsAs says why the master is root where the file leaves that open.
 func runsAs(cfg *config.Config, o Options) []string {
-	if _, why := cfg.RunsAs(); why != "" && !o.User {
+	if _, why := master(cfg, o); why != "" && !o.User {
 		return []string{"run_as: root, because " + why + "."}
 	}
 	return nil

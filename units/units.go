@@ -25,6 +25,8 @@ type Options struct {
 	Version int    // of systemd; 0: Oldest
 	Program string // absolute path of fugue; empty: Program
 	User    bool   // for the manager of a user and not that of the system
+	// HasUser tells whether this system knows a user; nil: it knows all.
+	HasUser func(name string) bool
 	// Why is what is wrong with the file, where it is broken: the units then
 	// say so, and are otherwise what keeps a running pool as it is.
 	Why error

@@ -110,6 +110,21 @@ func TestGolden(t *testing.T) {
 	golden(t, "broken.257", "command = ['server']\n", Options{Version: 257, Why: errors.New("/etc/fugue/web.toml:1:1: error: 100% \x1b[31m wrong\\\nand more")})
 }
 
+// systemd fails a unit of a user that is not there without a word of the file:
+// such a one is started by root, and the master says where it is written.
+func TestUserThatIsNotThere(t *testing.T) {
+	cfg := parse(t, "command = ['server']\nuser = 'web'\n")
+	for there, want := range map[bool]string{true: "\nUser=web\n", false: "\n# run_as: root, because there is no user \"web\".\n"} {
+		all, err := Make(cfg, Options{Version: 257, HasUser: func(name string) bool { return name == "web" && there }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := all[0].Text; !strings.Contains(text, want) || strings.Contains(text, "User=web") != there {
+			t.Errorf("%v: want %q in\n%s", there, want, text)
+		}
+	}
+}
+
 func golden(t *testing.T, name, text string, o Options) {
 	t.Helper()
 	all, err := Make(parse(t, text), o)

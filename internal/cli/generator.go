@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	"fugue/internal/release"
 	"fugue/units"
 )
 
@@ -42,7 +43,7 @@ func Generator(args []string) (code int, ours bool) {
 	debug.SetMemoryLimit(generatorMemory)
 	g := units.Generator{
 		Etc: "/etc/fugue", Out: args[1], Places: units.SystemPlaces(os.Getenv),
-		Options: units.Options{Version: units.Running("/"), Program: ownProgram()}, Log: log,
+		Options: units.Options{Version: units.Running("/"), Program: ownProgram(), HasUser: release.HasUser}, Log: log,
 	}
 	g.Run()
 	return 0, true

@@ -13,6 +13,7 @@ import (
 
 	"fugue/internal/config"
 	"fugue/internal/control"
+	"fugue/internal/release"
 	"fugue/units"
 )
 
@@ -103,7 +104,7 @@ func (a *app) units(arg string, o unitsOptions) error {
 	if err != nil {
 		return err
 	}
-	all, err := units.Make(cfg, units.Options{Version: o.systemd, Program: ownProgram(), User: o.user})
+	all, err := units.Make(cfg, units.Options{Version: o.systemd, Program: ownProgram(), User: o.user, HasUser: release.HasUser})
 	if err != nil {
 		return err
 	}

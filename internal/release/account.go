@@ -35,6 +35,12 @@ func (a *account) each(set func(name, value string)) {
 	set("SHELL", a.shell)
 }
 
+// HasUser reports that a worker could be this user.
+func HasUser(name string) bool {
+	_, err := systemAccounts().lookupUser(name)
+	return err == nil
+}
+
 // LookupGroup is the number of a group, given by name or number.
 func LookupGroup(name string) (int, error) { return systemAccounts().lookupGroup(name) }
 
