@@ -127,7 +127,7 @@ func TestInstalledUnits(t *testing.T) {
 		sb.DaemonReload()
 		sb.Do("systemctl", "start", "web")
 		load := sb.Load(httpLoad)
-		if user := sb.Do("stat", "-c", "%U", "/proc/"+sb.Show("web", "MainPID")); user != "nobody" {
+		if user := sb.Do("stat", "-c", "%U", "/proc/"+sb.Show("web", "MainPID")); user != "www-data" {
 			t.Error("the master is", user)
 		}
 		wantChecks(t, sb)

@@ -38,6 +38,9 @@ func (h *host) inherit() (Inheritance, error) {
 	}
 	living := s.living()
 	if s.UID != nil && *s.UID != os.Geteuid() {
+		if h.unit == "" && os.Geteuid() != 0 && len(living) > 0 { // they hold the sockets, and no store does
+			return Inheritance{}, notPermitted(fmt.Errorf("take over from a master of uid %d: %w", *s.UID, unix.EPERM))
+		}
 		// Its releases are for the rights that it had; and who could write to its
 		// file must not write to ours.
 		h.settings.Log.Warnf("the last master ran as uid %d and this one is uid %d: it starts from the file, and the old workers serve until its own do", *s.UID, os.Geteuid())
