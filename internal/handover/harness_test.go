@@ -71,9 +71,8 @@ func flip(b []byte, at int, bit byte) []byte {
 	return b
 }
 
-// check looks at a file with these slots, and writes to it: that must work
-// whatever is there, and keep a whole slot.
-func check(t *testing.T, first, second []byte, want string, wantErr error) {
+// holding is a file with these slots.
+func holding(t *testing.T, first, second []byte) *Slots {
 	t.Helper()
 	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -88,6 +87,14 @@ func check(t *testing.T, first, second []byte, want string, wantErr error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// check looks at a file with these slots, and writes to it: that must work
+// whatever is there, and keep a whole slot.
+func check(t *testing.T, first, second []byte, want string, wantErr error) {
+	t.Helper()
+	s := holding(t, first, second)
 	defer s.Close()
 	b, err := s.Read()
 	if string(b) != want || !errors.Is(err, wantErr) {

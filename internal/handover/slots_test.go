@@ -349,19 +349,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(encodeFrame(magic, 1<<64-1, nil), []byte(magic))
 	f.Add(one, append(slices.Clone(two), encodeFrame(magicMore, 3, []byte("more"))...))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		fd, err := unix.MemfdCreate("fuzz", unix.MFD_CLOEXEC)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, b := range [][]byte{first, second} {
-			if _, err := unix.Pwrite(fd, b, int64(i)*slotSize); err != nil {
-				t.Fatal(err)
-			}
-		}
-		s, err := FromFD(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := holding(t, first, second)
 		defer s.Close()
 		payload, err := s.Read()
 		if err != nil && !errors.Is(err, ErrEmpty) && !errors.Is(err, ErrDamaged) {
