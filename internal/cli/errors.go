@@ -68,6 +68,17 @@ func failure(err error) error {
 	return f
 }
 
+// mistake puts what cobra says of one, with its proposals a line each, into one
+// line of our own kind.
+func mistake(err error) string {
+	said, proposals, found := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+	said = strings.ReplaceAll(strings.TrimSpace(said), "\n", " ")
+	if !found {
+		return said + "; "
+	}
+	return said + "; did you mean " + strings.Join(strings.Fields(proposals), " or ") + "? "
+}
+
 // report says an error, once, and returns the exit code.
 func report(w io.Writer, err error) int {
 	if err == nil {
@@ -75,7 +86,7 @@ func report(w io.Writer, err error) int {
 	}
 	var f *fault
 	if !errors.As(err, &f) { // cobra's own, such as an unknown command
-		f = &fault{exit: control.ExitUsage, text: strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", " ") + "; see: fugue --help"}
+		f = &fault{exit: control.ExitUsage, text: mistake(err) + "see: fugue --help"}
 	}
 	if f.text == "" {
 		return f.exit
