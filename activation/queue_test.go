@@ -137,6 +137,25 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// One that goes refuses at once, whoever has a copy; a path and a datagram
+// socket are left to their closing.
+func TestHangUp(t *testing.T) {
+	l := only(t, commit(t, nil, nil, Spec{Name: "a", Stream: "127.0.0.1:0"}))
+	reaches(t, l)
+	ok(t, HangUp(l))
+	ok(t, HangUp(l))
+	if err := connect(l); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connect: %v", err)
+	}
+	s := commit(t, nil, nil, Spec{Name: "a", Stream: sockPath(t)}, Spec{Name: "b", Datagram: "127.0.0.1:0"})
+	for _, l := range s.Listeners() {
+		ok(t, HangUp(l))
+		if !Listening(l) {
+			t.Errorf("%s was shut down", l.Address)
+		}
+	}
+}
+
 // A reload and a takeover do it too, on the same port.
 func TestPrepareRevives(t *testing.T) {
 	spec := Spec{Name: "a", Stream: "127.0.0.1:0"}

@@ -28,10 +28,27 @@ func Refuse(l Listener) error {
 	if !l.Refusable() {
 		return fmt.Errorf("refuse connections to %s: only TCP sockets that fugue bound can be opened again", l.Address)
 	}
+	if err := hangUp(l); err != nil {
+		return err
+	}
+	return keepPort(l)
+}
+
+// HangUp is Refuse for a listener that is about to be closed: for nobody, then,
+// whatever copies of it are still on their way. It does nothing to one that is
+// not Refusable.
+func HangUp(l Listener) error {
+	if !l.Refusable() {
+		return nil
+	}
+	return hangUp(l)
+}
+
+func hangUp(l Listener) error {
 	if err := unix.Shutdown(l.FD, unix.SHUT_RD); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return fmt.Errorf("refuse connections to %s: %w", l.Address, err)
 	}
-	return keepPort(l)
+	return nil
 }
 
 // keepPort takes a port again that the kernel had chosen: a shutdown gives it

@@ -196,6 +196,7 @@ type prepared struct {
 }
 
 func (f prepared) apply(m *Master, now time.Time) {
+	m.publishProgress(now) // it may have taken less than a turn, and who waits was promised a beginning
 	cancelled := m.preparing.cancelled
 	m.preparing = nil
 	if f.err == nil && (cancelled || m.ending != nil) {

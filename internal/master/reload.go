@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"fugue/activation"
 	"fugue/pool"
 	"fugue/reload"
 )
@@ -251,63 +250,6 @@ func (m *Master) verdict(why error, g *generation) (text string, details []strin
 	}
 	ended := b.exited || b.launch != nil || failed.NotReady || failed.Hung || b.waited // it may take its time
 	return b.sentence(failed.Failure, g.config), b.stderr, b.complete && ended
-}
-
-func (m *Master) commit(c *activation.Candidate) {
-	for _, name := range c.Forget() {
-		m.world.Unstore(name)
-	}
-	if err := c.Commit(); err != nil {
-		m.log.Warnf("close what was removed: %v", err)
-	}
-}
-
-// keepBoth keeps what a rollout bound and what it was to close: workers of
-// both its generations live on, and the next release may want either.
-func (m *Master) keepBoth(g *generation) {
-	c := g.candidate
-	if c == nil {
-		return // a predecessor's: both are held already
-	}
-	both, err := activation.Restore(append(c.Set().Listeners(), c.Removed()...))
-	if err != nil {
-		m.log.Errorf("keep the sockets of both releases: %v", err)
-		both = c.Set()
-	}
-	m.sockets = both
-}
-
-func (m *Master) abort(c *activation.Candidate) {
-	for _, l := range c.Added() {
-		if l.StoreName != "" {
-			m.world.Unstore(l.StoreName)
-		}
-	}
-	if err := c.Abort(); err != nil {
-		m.log.Warnf("take back what was bound: %v", err)
-	}
-}
-
-// socketNews says what a reload did to the listeners.
-func socketNews(old, now *activation.Set) []string {
-	had, has := map[string]bool{}, map[string]bool{}
-	for _, l := range old.Listeners() {
-		had[l.Name+" "+l.Address] = true
-	}
-	var news []string
-	for _, l := range now.Listeners() {
-		key := l.Name + " " + l.Address
-		has[key] = true
-		if !had[key] {
-			news = append(news, "listening on "+l.Address+" ("+l.Name+")")
-		}
-	}
-	for _, l := range old.Listeners() {
-		if !has[l.Name+" "+l.Address] {
-			news = append(news, "no longer listening on "+l.Address+" ("+l.Name+")")
-		}
-	}
-	return news
 }
 
 func count(n int, what string) string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"fugue/internal/control"
@@ -278,5 +279,22 @@ func TestThousandReloads(t *testing.T) {
 			t.Errorf("%d files are open, %d were before", now, before)
 		}
 		h.noFiles()
+	})
+}
+
+// Who asks for a reload sees it begin, also when the file was read and the sockets
+// bound before the loop had turned once.
+func TestReloadShowsItsBeginning(t *testing.T) {
+	started(t, "workers = 2", func(h *harness) {
+		var ticket control.Ticket
+		err := h.m.ask(h.ctx, func(m *Master, now time.Time) {
+			ticket = m.reload(now, false, false).join()
+			synctest.Wait() // the release is prepared, and the loop is still at this fact
+		})
+		a := h.follow(h.now(), ticket, err)
+		h.expect(a, control.OutcomeOK, 0)
+		if first := a.events[0]; first.Progress == nil || first.Progress.Phase != "preparing" || first.Progress.Generation != 2 {
+			t.Errorf("the first that was told: %+v", first)
+		}
 	})
 }

@@ -1,11 +1,14 @@
 package master
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"fugue/activation"
 	"fugue/internal/control"
@@ -113,6 +116,58 @@ func TestSocketsOfReleases(t *testing.T) {
 		h.signal(15)
 		_ = h.wait()
 		h.noFiles()
+	})
+}
+
+// copied is a pool with a TCP listener and a systemd that is slow to forget; the
+// next release has another. next makes one more, address says where the i-th is.
+func copied(t *testing.T, scene func(h *harness, next func(), address func(i int) string)) {
+	t.Helper()
+	play(t, "workers = 2\nstop.timeout = \"60s\"", func(h *harness) {
+		next := func() {
+			h.with(func() {
+				h.specs = []activation.Spec{{Name: fmt.Sprint("n", len(h.copies)), Stream: "127.0.0.1:0"}}
+			})
+		}
+		address := func(i int) (a string) {
+			h.with(func() { a = h.copies[i].Address })
+			return a
+		}
+		h.with(func() { h.copying = true })
+		defer h.with(func() {
+			for _, l := range h.copies {
+				_ = unix.Close(l.FD)
+			}
+		})
+		next()
+		h.deploy("v1", manner{ready: 100 * time.Millisecond, drain: 30 * time.Second})
+		h.start()
+		h.pass(10 * time.Second)
+		h.lets(address(0), true)
+		next()
+		scene(h, next, address)
+	})
+}
+
+// When the verdict is there, nobody is let in where nobody serves: the copy that
+// systemd has of a listener is not waited for.
+func TestRemovedListenerRefusesAtOnce(t *testing.T) {
+	copied(t, func(h *harness, _ func(), address func(int) string) {
+		h.deploy("v2", broken)
+		h.expect(h.reload(), control.OutcomeUndone, control.ExitUndone)
+		h.lets(address(0), true)
+		h.lets(address(1), false)
+	})
+	copied(t, func(h *harness, next func(), address func(int) string) {
+		h.deploy("v2", good)
+		h.expect(h.reload(), control.OutcomeOK, 0)
+		h.lets(address(0), true) // workers that drain may still accept what waits there
+		next()
+		h.deploy("v3", good)
+		h.pass(time.Minute)
+		h.expect(h.reload(), control.OutcomeOK, 0)
+		h.lets(address(1), false)
+		h.lets(address(2), true)
 	})
 }
 

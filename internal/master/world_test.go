@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"fugue/activation"
 	"fugue/internal/config"
@@ -32,6 +33,8 @@ type world struct {
 	refusal  error         // of a preparation
 	deafPrep bool          // it does not hear that it is cancelled
 	specs    []activation.Spec
+	copying  bool // Store keeps a copy of each listener, as the fd store does that does not read what to forget
+	copies   []activation.Listener
 	job      func(ctx context.Context) (string, error)
 
 	report    func(fact)
@@ -207,6 +210,14 @@ func (w *world) Store(l activation.Listener) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stored[l.StoreName]++
+	if w.copying {
+		fd, err := unix.Dup(l.FD)
+		if err != nil {
+			panic(err)
+		}
+		l.FD = fd
+		w.copies = append(w.copies, l)
+	}
 }
 
 func (w *world) Unstore(name string) {
