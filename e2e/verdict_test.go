@@ -35,15 +35,16 @@ func (p *pool) change(n int) (c control.Change) {
 // reload behind an upgrade, an upgrade behind that, an upgrade behind a reload
 // that is done, or undone.
 func TestVerdictsCrossAHandover(t *testing.T) {
-	// It lets the rehearsal wait until there is a line to read.
-	gate := script(t, "#!/bin/sh\nread x </t/gate\nexec /usr/bin/fugue \"$@\"\n")
+	// The rehearsal says that it runs, and waits until there is a line to read.
+	gate := script(t, "#!/bin/sh\necho >/t/here\nread x </t/gate\nexec /usr/bin/fugue \"$@\"\n")
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
 		p := handoverPool(t, sb)
 		load := p.keptLoads()
-		sb.Do("mkfifo", "/t/gate")
+		sb.Do("mkfifo", "/t/here", "/t/gate")
 		sb.Install(gate, "/usr/bin/fugue")
 		upgrade := p.ask("upgrade", "web", "-o", "json")
 		n := p.awaitStatus(func(s control.Status) bool { return s.Change.Kind == "upgrade" }).Change.Number
+		sb.Do("cat", "/t/here") // the shell has opened its script, which is replaced below
 		p.deploy("-version", "v2")
 		reload := p.ask("reload", "web")
 		p.awaitStatus(func(s control.Status) bool { return s.Waiting != nil && s.Waiting.Number == n+1 })

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"fugue/internal/control"
 	"fugue/internal/loadtest"
 )
 
@@ -38,7 +40,11 @@ func TestPID1(t *testing.T) {
 	p := newPool(t)
 	words := []string{"--name", "web", "-n", "3", "-l", p.dir + "/web.sock", "--ready.when", "notify", "--restart.min_uptime", "0",
 		"--restart.backoff", "10ms", "--restart.max_backoff", "20ms"}
-	worker := p.words("-die-after", "20ms", "-die-code", "7")
+	flags := p.dir + "/flags"
+	if err := os.WriteFile(flags, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	worker := p.words("-config", flags)
 	worker = worker[slices.Index(worker, "notify")+1:]
 	fugue := p.fugue(slices.Concat([]string{"run"}, words, worker)...)
 	p.run = exec.Command("/usr/bin/unshare", slices.Concat([]string{"--pid", "--fork", "--mount-proc", "--kill-child", fugue.Path}, fugue.Args[1:])...)
@@ -54,11 +60,21 @@ func TestPID1(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = p.run.Process.Kill(); _ = p.run.Wait() })
 	p.awaitServing()
+	// From now on its workers die all the time; while it starts, that would be its end.
+	if err := os.WriteFile(flags, []byte("die-after=20ms\ndie-code=7\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	master := children(t, p.run.Process.Pid)[0]
+	for _, pid := range children(t, master) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
 	inside := func(command string) {
 		t.Helper()
 		if out, err := exec.Command("/usr/bin/nsenter", "-t", strconv.Itoa(master), "-p", "-m", "/bin/sh", "-c", command).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", command, err, out)
+			said, _ := os.ReadFile(p.dir + "/log")
+			t.Fatalf("%s: %v\n%s\n%s", command, err, out, said)
 		}
 	}
 	n := loadtest.Scale(1000)
@@ -102,7 +118,7 @@ func TestPID1(t *testing.T) {
 	running, _, _ := strings.Cut(string(text), " stopping: ")
 	ends := regexp.MustCompile(`worker \d+ \(pid \d+\) of generation \d+ ended: (.*)`).FindAllStringSubmatch(running, -1)
 	for _, e := range ends {
-		if e[1] != "exit status 7" {
+		if e[1] != "exit status 7" && e[1] != "killed by SIGKILL" {
 			t.Errorf("a worker's status was stolen: %s", e[0])
 		}
 	}
@@ -111,15 +127,18 @@ func TestPID1(t *testing.T) {
 	}
 }
 
-// awaitServing asks until the pool answers.
+// awaitServing asks until the pool serves.
 func (p *pool) awaitServing() {
 	p.t.Helper()
+	out := ""
 	for end := time.Now().Add(guard); time.Now().Before(end); {
-		if _, out, _ := ask(p.t, p.fugue("status", "web", "-o", "json")); strings.Contains(out, `"generation"`) {
+		var s control.Status
+		_, out, _ = ask(p.t, p.fugue("status", "web", "-o", "json"))
+		if json.Unmarshal([]byte(out), &s) == nil && s.State == control.StateRunning {
 			return
 		}
 	}
-	p.t.Fatal("the pool does not come up")
+	p.t.Fatalf("the pool does not come up: %s", out)
 }
 
 // The exit status of a pool that does not come up comes out of the container.
