@@ -1,6 +1,7 @@
 package master
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,7 +25,9 @@ func (f datagram) apply(m *Master, now time.Time) {
 	}
 	w := m.sender(f.PID, f.Lineage, f.Cgroup)
 	if w == nil || f.BadReason != "" {
-		if m.strangers[f.PID] == nil { // a predecessor's worker still says how it is
+		// A predecessor's worker still says how it is, and one of ours may have said
+		// its last word, "STOPPING=1", just before its end.
+		if m.strangers[f.PID] == nil && !m.lastPIDs.has(f.PID, f.Lineage) {
 			m.drop(now, f.Message)
 		}
 		return
@@ -55,6 +58,25 @@ func (f datagram) apply(m *Master, now time.Time) {
 			w.gaveUp = m.pool.Failures(w.generation).Starts > before
 		}
 	}
+}
+
+// lastPIDs are the process IDs of the workers that ended last. What they wrote
+// is of no use any more, and comes from no stranger.
+type lastPIDs []int
+
+// mostLastPIDs is more than can end between two looks at the inbox.
+const mostLastPIDs = 256
+
+func (l *lastPIDs) add(pid int) {
+	if len(*l) == mostLastPIDs {
+		*l = slices.Delete(*l, 0, 1)
+	}
+	*l = append(*l, pid)
+}
+
+// has reports that one of them is the process, or one that had started it.
+func (l lastPIDs) has(pid int, lineage []int) bool {
+	return slices.Contains(l, pid) || slices.ContainsFunc(lineage, func(pid int) bool { return slices.Contains(l, pid) })
 }
 
 // dropSilence is how long after a word about a dropped datagram the next ones

@@ -99,6 +99,7 @@ func (f exited) apply(m *Master, now time.Time) {
 		return
 	}
 	delete(m.workers, f.id)
+	m.lastPIDs.add(w.process.PID())
 	if err != nil {
 		m.of(w).Errorf("collect worker %d (pid %d): %v", w.slot, w.process.PID(), err)
 		exit = proc.Exit{Unknown: true} // and not one that says exit status 0

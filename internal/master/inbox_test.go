@@ -116,6 +116,27 @@ func TestReadyWhen(t *testing.T) {
 	}
 }
 
+// A worker's last word may be read after its end: it is no stranger's.
+func TestLastWord(t *testing.T) {
+	started(t, "workers = 2", func(h *harness) {
+		p := h.worker(1)
+		h.die(p, proc.Exit{})
+		for _, m := range []notify.Message{{PID: p.pid}, {PID: p.pid + 1000, Lineage: []int{p.pid}}} {
+			m.Fields = map[string]string{"STOPPING": "1"}
+			h.m.report(datagram{m})
+		}
+		h.pass(time.Second)
+		if n := h.status().Strangers; n != 0 {
+			t.Errorf("%d dropped", n)
+		}
+		h.m.report(datagram{notify.Message{PID: 4711, Lineage: []int{1}}})
+		h.pass(time.Second)
+		if n := h.status().Strangers; n != 1 {
+			t.Errorf("%d dropped", n)
+		}
+	})
+}
+
 // What a worker says of itself cannot become an order to systemd, nor reach a
 // terminal as it is.
 func TestStatusOfWorkersIsText(t *testing.T) {

@@ -64,6 +64,7 @@ type Master struct {
 	signals   []pool.Action // stops and kills that are decided
 	workers   map[pool.ID]*worker
 	strangers map[int]*stranger
+	lastPIDs  lastPIDs
 	slots     map[int]*slotPast
 	obits     obituaries
 	syncing   syncing
