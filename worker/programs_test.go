@@ -67,9 +67,11 @@ func hijack(byHook bool, timeout time.Duration) int {
 		if err != nil {
 			panic(err)
 		}
+		if byHook {
+			joined <- c // before it is greeted: who has been is told at the end
+		}
 		_, _ = io.WriteString(c, "hello\n")
 		if byHook {
-			joined <- c
 			return
 		}
 		<-worker.Draining(r.Context())

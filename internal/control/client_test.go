@@ -42,14 +42,14 @@ func TestSlowCallsHaveNoLimit(t *testing.T) {
 	events := make(chan Event)
 	pool := &fakePool{events: func(context.Context) (<-chan Event, error) { return events, nil }}
 	s := startPool(t, pool, Access{}, defaultLimits)
-	s.finder.Patience = 50 * time.Millisecond
+	s.finder.Patience = time.Second // in which the head must come, on a busy machine too
 	st, err := s.client(t).Events(context.Background(), -1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer st.Close()
 	go func() {
-		<-time.After(4 * s.finder.Patience) // the time that must pass is the point
+		<-time.After(s.finder.Patience * 3 / 2) // the time that must pass is the point
 		events <- Event{Kind: "ready"}
 	}()
 	if e, _, err := st.Next(); err != nil || e.Kind != "ready" {
@@ -137,7 +137,7 @@ func TestFollowWhenThePoolIsGone(t *testing.T) {
 	ticket := func(context.Context) (Ticket, error) { return Ticket{Change: 1, Events: events}, nil }
 	pool := &fakePool{stop: ticket, reload: func(ctx context.Context, _ ReloadRequest) (Ticket, error) { return ticket(ctx) }}
 	s := startPool(t, pool, Access{}, defaultLimits)
-	s.finder.Patience = 200 * time.Millisecond
+	s.finder.Patience = time.Second
 	c := s.client(t)
 	stop, err := c.Stop(context.Background())
 	if err != nil {

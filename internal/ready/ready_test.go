@@ -242,7 +242,7 @@ func TestAWorkerThatWaitsIsSeen(t *testing.T) {
 			s := newSocket(t, c.kind)
 			w := py(t, s, c.script)
 			await(t, w.pid(), s.set())
-			if seen, err := Look(w.pid(), s.set()); !seen.Waiting || seen.Note != "" || seen.Denied || err != nil {
+			if seen, err := lookUntilWaiting(w.pid(), s.set()); !seen.Waiting || seen.Note != "" || seen.Denied || err != nil {
 				t.Errorf("once more: %+v, %v", seen, err)
 			}
 			// Not for any socket, and not for one of another pool.
@@ -252,11 +252,20 @@ func TestAWorkerThatWaitsIsSeen(t *testing.T) {
 			}
 			both := other.set()
 			maps.Copy(both, s.set())
-			if seen, _ := Look(w.pid(), both); !seen.Waiting {
+			if seen, _ := lookUntilWaiting(w.pid(), both); !seen.Waiting {
 				t.Error("one of two sockets is not enough")
 			}
 		})
 	}
+}
+
+// lookUntilWaiting is the look that sees the worker wait: one that waits for a
+// second at a time does not between two seconds, as long as others have the CPU.
+func lookUntilWaiting(pid int, sockets map[uint64]bool) (seen Seen, err error) {
+	for end := time.Now().Add(guard); !seen.Waiting && err == nil && time.Now().Before(end); {
+		seen, err = Look(pid, sockets)
+	}
+	return seen, err
 }
 
 func TestRealServers(t *testing.T) {
@@ -447,7 +456,7 @@ func TestLooksLeaveNothingOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if now := count(); now != before {
+	if now := count(); now > before {
 		t.Errorf("%d descriptors open, %d before", now, before)
 	}
 }
