@@ -98,6 +98,7 @@ func TestPID1(t *testing.T) {
 			t.Fatalf("%d processes were not collected", left)
 		}
 	}
+	p.logHas(p.dir+"/log", " ended: ", 10)
 	if err := syscall.Kill(master, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func TestTakeoverIsNotPermitted(t *testing.T) {
 	p.die()
 	p.as(nobody)
 	cmd := p.fugue(p.keeping()...)
-	late := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(guard, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

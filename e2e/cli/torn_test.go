@@ -69,7 +69,7 @@ func TestAStateIsNeverTorn(t *testing.T) {
 		<-churned
 		_ = p.run.Wait()
 		_ = p.out.Close()
-		alive := marked(mark)
+		alive := settled(mark)
 		p.again("took over from a master that is gone", words...)
 		p.unread()
 		// Those who were killed together with their master may still be there
@@ -121,6 +121,29 @@ func without(a, b []int) (only []int) {
 		}
 	}
 	return only
+}
+
+// settled is marked once nobody has a signal before him any more: who was killed
+// lives for as long as others have the CPU.
+func settled(mark string) (pids []int) {
+	for {
+		pids = marked(mark)
+		if !slices.ContainsFunc(pids, signalled) {
+			return pids
+		}
+	}
+}
+
+// signalled tells whether a signal waits for a process, or for its only thread.
+func signalled(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // gone: not any more
+	for line := range strings.Lines(string(text)) {
+		name, set, _ := strings.Cut(line, ":")
+		if (name == "SigPnd" || name == "ShdPnd") && strings.Trim(set, "\t\n0") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // marked are the living processes whose last word is mark and that are no fugue.
