@@ -52,7 +52,8 @@ func (sb *Sandbox) Processes(unit string) []Process {
 	return found
 }
 
-// process looks up what is only in /proc; one that has gone meanwhile is none.
+// process looks up what is only in /proc; one that has gone meanwhile is none,
+// nor is one that runs nothing any more: without memory it has no command.
 func process(outside string) (Process, bool) {
 	n, err := strconv.Atoi(outside)
 	if err != nil {
@@ -71,7 +72,7 @@ func process(outside string) (Process, bool) {
 	}
 	command, _ := os.ReadFile("/proc/" + outside + "/cmdline")
 	p.Command = strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " "))
-	return p, true
+	return p, p.Command != ""
 }
 
 // MainPID is the unit's main process, which must exist.
