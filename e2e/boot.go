@@ -42,6 +42,7 @@ const (
 // than root, and tools such as systemd-run work.
 func WithDBus() Option {
 	return func(s *spec) {
+		s.DBus = true
 		s.Files["/u/sockets.target"] += "Wants=dbus.socket\nAfter=dbus.socket\n"
 		s.Files["/u/multi-user.target"] += "Wants=dbus.service\nAfter=dbus.service\n"
 	}
@@ -142,6 +143,10 @@ func Boot(t testing.TB, root Root, options ...Option) *Sandbox {
 		}
 		sb.End()
 	})
+	if s.DBus {
+		// It asks for its name when the bus is up, and does not wait for it.
+		sb.untilDone("systemd to be on the bus", "busctl", "--system", "status", "org.freedesktop.systemd1")
+	}
 	return sb
 }
 

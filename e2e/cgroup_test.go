@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -172,6 +173,7 @@ func TestCgroupsOfWorkers(t *testing.T) {
 		old := p.fences()[1]
 		master := sb.MainPID("web")
 		sb.Signal(master, unix.SIGSTOP)
+		p.await("the master to stand still", func() bool { return standsStill(t, master.Outside) })
 		sb.Kill(old.Process)
 		sb.Kill(master)
 		succeeded("2")
@@ -192,6 +194,19 @@ func TestCgroupsOfWorkers(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("%s is there after the stop", path)
 		}
+	})
+}
+
+// standsStill reports that every thread of a process has heard its SIGSTOP.
+func standsStill(t *testing.T, pid int) bool {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("look at the threads of %d: %v", pid, err)
+	}
+	return !slices.ContainsFunc(tasks, func(path string) bool {
+		b, err := os.ReadFile(path)
+		return err == nil && !strings.HasPrefix(string(b[bytes.LastIndexByte(b, ')')+1:]), " T")
 	})
 }
 

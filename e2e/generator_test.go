@@ -149,7 +149,7 @@ func TestBrokenBehindASocket(t *testing.T) {
 		}
 		connect(10)
 		for restarts := 1; restarts <= 3; restarts++ {
-			sb.WaitShowAs("web", "NRestarts", func(n string) bool { return n >= fmt.Sprint(restarts) })
+			sb.WaitShowAs("web", "NRestarts", atLeast(restarts))
 			connect(10)
 		}
 		const message = webToml + ":10:11: error: "
@@ -189,6 +189,7 @@ func TestGeneratorKeepsOff(t *testing.T) {
 			t.Errorf("--failed shows:\n%s", failed)
 		}
 		const why = "/etc/fugue/nginx.toml:1:1: error: nginx.service is the name of another unit (/u/nginx.service)"
+		sb.Do("journalctl", "--sync")
 		if r := sb.Systemctl("status", "fugue-nginx-error"); strings.Count(r.Out, why) < 3 { // what it is, its command, what it said
 			t.Errorf("want %q three times:\n%s", why, r)
 		}

@@ -69,8 +69,16 @@ func (p *pool) status() (s control.Status) {
 func (p *pool) awaitStatus(such func(control.Status) bool) control.Status {
 	p.t.Helper()
 	var s control.Status
-	for late := time.Now().Add(time.Minute); time.Now().Before(late); {
-		if s = p.status(); such(s) {
+	for late := time.Now().Add(time.Minute); time.Now().Before(late); <-time.After(10 * time.Millisecond) {
+		// Not by a command: what is waited for may not wait for that.
+		answer, err := p.Client("/run/fugue/web/control.sock").Get("http://fugue/status")
+		if err != nil {
+			continue
+		}
+		s = control.Status{}
+		err = json.NewDecoder(answer.Body).Decode(&s)
+		answer.Body.Close()
+		if err == nil && such(s) {
 			return s
 		}
 	}

@@ -51,9 +51,16 @@ func (p *pool) storm(ctx context.Context) *storm {
 	for sig := range effects {
 		s.seen[sig], s.sent[sig] = make(chan struct{}, 1000), &atomic.Int64{}
 	}
+	follows := make(chan struct{}, 1)
 	go func() {
 		defer func() { _ = events.Wait() }() // killed when ctx ends
 		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if strings.Contains(lines.Text(), "scaling: 2 to 2 workers") {
+				select {
+				case follows <- struct{}{}:
+				default:
+				}
+			}
 			if strings.Contains(lines.Text(), "  lost: ") {
 				s.lost <- lines.Text()
 			}
@@ -65,11 +72,11 @@ func (p *pool) storm(ctx context.Context) *storm {
 		}
 	}()
 	// The command does not say that it follows: it does when it shows what
-	// happens now.
+	// happens now. What is none of the effects is asked for, as often as may be.
 	for {
-		p.Do("sh", "-c", "kill -USR1 "+fmt.Sprint(s.master.PID))
+		p.Do(ctl, "scale", "web", "2")
 		select {
-		case <-s.seen[unix.SIGUSR1]:
+		case <-follows:
 			return s
 		case <-time.After(time.Second):
 		}

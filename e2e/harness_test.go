@@ -109,13 +109,16 @@ func TestServiceUnderSocket(t *testing.T) {
 func TestLoadSeesLoss(t *testing.T) {
 	sb := e2e.Boot(t, e2e.Roots()[0], bare)
 	sb.Unit("web.socket", webSocket)
-	sb.Unit("web.service", web("-drain none -delay 30ms"))
+	sb.Unit("web.service", web("-drain none -delay 500ms")) // so that always some are in flight
 	sb.Do("systemctl", "start", "web.socket", "web.service")
 	load := sb.Load(loadtest.Config{Address: "127.0.0.1:8080"})
 	sb.Do("systemctl", "restart", "web")
-	load.AwaitMore(100)
+	load.AwaitMore(300)
 	sb.Do("systemctl", "stop", "web.socket", "web.service")
-	load.AwaitMore(10)
+	// First come those that were in flight.
+	if err := load.Await(t.Context(), func(r *loadtest.Report) bool { return r.New.Refused > 0 }); err != nil {
+		t.Error(err)
+	}
 	r := load.Stop()
 	t.Log(r)
 	if r.New.EOF+r.New.Reset == 0 || r.New.Refused == 0 || r.New.Local > 0 || r.Check() == nil {

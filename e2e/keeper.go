@@ -27,6 +27,7 @@ type spec struct {
 	Env       []string          // of PID 1
 	Files     map[string]string // written before the boot
 	CgroupTop string
+	DBus      bool // the boot is over when systemd answers on the bus
 }
 
 // report is the keeper's one line of stdout.
@@ -183,7 +184,7 @@ func awaitEmpty(dir string) error {
 			return nil
 		}
 		// A change of the file is POLLPRI.
-		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 10_000)
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 30_000)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}

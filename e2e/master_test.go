@@ -33,9 +33,7 @@ func TestRestartRefusesNobody(t *testing.T) {
 					load.awaitMore(50)
 				}
 				load.stopWithoutLoss()
-				if left := p.workers(); len(left) != 4 {
-					t.Errorf("workers after the restarts: %+v", left)
-				}
+				p.four()
 			})
 		})
 	}
@@ -48,7 +46,8 @@ func TestKilledWorkersAreReplaced(t *testing.T) {
 		sb.Do("systemctl", "start", "web")
 		load := p.loads()
 		for i := range loadtest.Scale(100) {
-			workers := p.workers()
+			var workers []e2e.Process
+			p.await("a worker", func() bool { workers = p.workers(); return len(workers) > 0 })
 			sb.Kill(workers[i%len(workers)])
 			load.awaitMore(30)
 		}
@@ -89,6 +88,7 @@ func (p *pool) answers() {
 	p.want("status", p.Do("fugue", "status", "web"), "4 of 4 workers ready")
 	p.deploy("-version", "again")
 	p.reload() // needs the control socket, and READY=1 through the inbox
+	p.four()
 }
 
 // In a unit without sweep, stopped when its master was already dead, nobody
@@ -115,9 +115,7 @@ func TestStopInsideTheRestartDelay(t *testing.T) {
 		}
 		load.awaitMore(100)
 		load.stopWithoutLoss()
-		if now := p.workers(); len(now) != 4 {
-			t.Errorf("workers: %+v", now)
-		}
+		p.four()
 	})
 }
 

@@ -86,7 +86,7 @@ func TestSuccessorThatFailsThreeTimes(t *testing.T) {
 				if r := sb.Systemctl("restart", "web"); r.Code == 0 {
 					t.Errorf("the first attempt fails, and so does the restart: %v", r)
 				}
-				sb.WaitShowAs("web", "NRestarts", func(n string) bool { return n >= "3" })
+				sb.WaitShowAs("web", "NRestarts", atLeast(3))
 				if broken {
 					sb.Install(e2e.Fugue(t), "/usr/bin/fugue")
 				}

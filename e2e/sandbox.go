@@ -45,7 +45,7 @@ func (sb *Sandbox) Command(ctx context.Context, command ...string) *exec.Cmd {
 func endWithChildren(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // the last of its output is read by then, however busy the machine is
 }
 
 // Exec runs a command inside and waits for it, and for all who hold its output:

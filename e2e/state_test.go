@@ -107,10 +107,11 @@ func TestUnusableState(t *testing.T) {
 	e2e.EachRoot(t, func(t *testing.T, sb *e2e.Sandbox) {
 		for _, d := range damages {
 			t.Run(d.name, func(t *testing.T) {
-				p := newQuick(t, sb)
+				p := newQuick(t, sb, "ExecStartPre=/bin/sh -c 'test ! -p /t/gate || read line < /t/gate'")
 				p.deploy("-version", "v2", "-start-delay", "400ms")
 				load, slow, old := p.loads(), p.slowly(), p.workers()
 				main := sb.MainPID("web")
+				sb.Do("mkfifo", "/t/gate") // or the next may read it first
 				sb.Kill(main)
 				// One file under two names: in the runtime directory and in the fd store.
 				file, err := os.OpenFile(sb.Path("/run/fugue/web/state"), os.O_RDWR, 0)
@@ -121,6 +122,7 @@ func TestUnusableState(t *testing.T) {
 					t.Fatal(err)
 				}
 				file.Close()
+				sb.Do("sh", "-c", "echo go > /t/gate; rm /t/gate")
 				load.awaitVersion("v2")
 				for _, w := range old {
 					sb.WaitGone(w)

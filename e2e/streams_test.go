@@ -34,14 +34,19 @@ func TestMixedStreams(t *testing.T) {
 				}
 			}
 			main := strconv.Itoa(sb.MainPID("web").PID)
-			all := sb.JournalEntries("-u", "web")
 			for n, text := range []string{out, err} {
+				there := c[n] == "journal" || c[n] == "inherit" || c[n] == "relay"
 				var got []string
-				for _, e := range all {
-					if e["MESSAGE"] == text || strings.HasSuffix(e["MESSAGE"], "| "+text) {
-						got = append(got, e["SYSLOG_IDENTIFIER"]+" "+e["_PID"]+" "+e["PRIORITY"]+" "+e["_SYSTEMD_UNIT"])
+				look := func() bool {
+					got = nil
+					for _, e := range sb.JournalEntries("-u", "web") {
+						if e["MESSAGE"] == text || strings.HasSuffix(e["MESSAGE"], "| "+text) {
+							got = append(got, e["SYSLOG_IDENTIFIER"]+" "+e["_PID"]+" "+e["PRIORITY"]+" "+e["_SYSTEMD_UNIT"])
+						}
 					}
+					return !there || len(got) >= 4
 				}
+				p.await("four times "+text, look) // what is relayed comes when its turn comes
 				priority := []string{"6", "4"}[n]
 				for _, entry := range got {
 					words := strings.Fields(entry)
@@ -59,7 +64,7 @@ func TestMixedStreams(t *testing.T) {
 						t.Errorf("%q, which is to go to %q: the journal has it from %s; the workers are %v", text, c[n], entry, workers)
 					}
 				}
-				if there := c[n] == "journal" || c[n] == "inherit" || c[n] == "relay"; there != (len(got) == 4) || len(workers) != 4 {
+				if there != (len(got) == 4) || len(workers) != 4 {
 					t.Errorf("%q, which is to go to %q, is %d times in the journal, of %d workers", text, c[n], len(got), len(workers))
 				}
 				if c[n] == file {

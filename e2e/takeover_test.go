@@ -184,8 +184,9 @@ func (p *pool) killAgain() written {
 // workers of this version are all that there is.
 func (p *pool) onlyServing(version string, timeout time.Duration) {
 	p.t.Helper()
+	list := p.oneASlot()
 	late := time.Now().Add(timeout + time.Second)
-	for _, l := range p.oneASlot() {
+	for _, l := range list {
 		if l.version != version {
 			p.WaitGone(l.Process)
 		}
@@ -196,7 +197,5 @@ func (p *pool) onlyServing(version string, timeout time.Duration) {
 	for _, c := range p.caretakers() {
 		p.WaitGone(c)
 	}
-	if now := p.workers(); len(now) != 4 {
-		p.t.Errorf("left: %+v", now)
-	}
+	p.four()
 }

@@ -26,14 +26,14 @@ func TestUnprivilegedMaster(t *testing.T) {
 			t.Error(r)
 		}
 		// It may not read the journal: then the verdict says where to look.
-		p.want("journal", sb.Journal("-u", "web"), "exit status 4", "see journalctl --since=", "SYSLOG_IDENTIFIER=web/")
-		for _, w := range p.workers() {
+		p.says(nil, []string{"exit status 4", "see journalctl --since=", "SYSLOG_IDENTIFIER=web/"})
+		old := p.four()
+		for _, w := range old {
 			if out := sb.Do("stat", "-c", "%U", "/proc/"+strconv.Itoa(w.PID)); strings.TrimSpace(out) != "nobody" {
 				t.Errorf("worker %+v runs as %s", w, out)
 			}
 		}
 		p.deploy("-version", "v3")
-		old := p.workers()
 		sb.Kill(sb.MainPID("web"))
 		sb.WaitMessage("took over from a master that is gone", "-u", "web")
 		p.takenOver(old) // a death deploys nothing

@@ -50,14 +50,23 @@ func (sb *Sandbox) WaitShowAs(unit, property string, ok func(string) bool) {
 	})
 }
 
-// waitChange looks whenever systemd signals that something of a unit changed.
+// slowly is how often to look for what systemd does not signal: how many
+// descriptors it stores, for one, or what a look asks of others.
+const slowly = time.Second
+
+// waitChange looks whenever systemd signals that something of a unit changed,
+// and slowly without.
 func (sb *Sandbox) waitChange(what string, last *string, look func() bool) {
 	sb.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), guard)
 	defer cancel()
 	changes := sb.changes(ctx)
-	for range changes { // the first comes when the listener is connected
-		if look() {
+	for open := true; open; {
+		select {
+		case _, open = <-changes: // the first comes when the listener is connected
+		case <-time.After(slowly):
+		}
+		if open && look() {
 			return
 		}
 	}
@@ -143,13 +152,23 @@ func dialUntil(path string, patience time.Duration) net.Conn {
 	return nil
 }
 
-// DaemonReexec replaces systemd by itself and returns when it answers again.
+// DaemonReexec replaces systemd by itself and returns when it answers again. A
+// connection is no answer: the one that goes hangs up on systemctl before it
+// closes the socket that it listens on.
 func (sb *Sandbox) DaemonReexec() {
 	sb.t.Helper()
 	sb.Do("systemctl", "daemon-reexec")
-	conn := dialUntil(sb.Path("/run/systemd/private"), guard)
-	if conn == nil {
-		sb.t.Fatalf("systemd does not come back in %v", guard)
+	sb.untilDone("systemd to answer again", "systemctl", "show", "-P", "Version")
+}
+
+// untilDone runs a command until it succeeds, for what has no event.
+func (sb *Sandbox) untilDone(what string, command ...string) {
+	sb.t.Helper()
+	r := Result{Code: -1}
+	for deadline := time.Now().Add(guard); r.Code != 0; {
+		if time.Now().After(deadline) {
+			sb.t.Fatalf("wait for %s: not in %v: %v", what, guard, r)
+		}
+		r = sb.Exec(command...)
 	}
-	conn.Close()
 }
