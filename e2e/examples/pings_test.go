@@ -52,7 +52,11 @@ func TestNoPipeOrDescriptorLeaksUnderPings(t *testing.T) {
 	before := measure()
 	n := 10 + loadtest.Scale(400)
 	awaitPings(t, p, worker, n)
-	if after := measure(); after != before {
+	after := measure()
+	for deadline := time.Now().Add(guard); (after[0] > before[0] || after[1] > before[1]) && time.Now().Before(deadline); {
+		after = measure() // who asked may be on his way out yet
+	}
+	if after[0] > before[0] || after[1] > before[1] {
 		t.Errorf("descriptors of worker and master: %v, after %d pings %v", before, n, after)
 	}
 	if pid := p.pids()[0]; pid != worker {

@@ -81,7 +81,7 @@ func check(t *testing.T, samples []sample) {
 // master gets its turn between them.
 func same(t *testing.T, p *bench.Pool, before []string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; p.MustStatus() {
+	for deadline := time.Now().Add(time.Minute); ; p.MustStatus() {
 		fds := p.FDs(t)
 		running, zombies := p.Children(t)
 		if len(fds) <= len(before) && running == workers && zombies == 0 {

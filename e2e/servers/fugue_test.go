@@ -230,7 +230,23 @@ func (p *pool) follow() <-chan control.Event {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	return events
+	// It does not say that it follows: it does when it tells of what is done now.
+	late := time.After(guard)
+	for {
+		if err := p.run.Process.Signal(syscall.SIGUSR1); err != nil {
+			p.t.Fatal(err)
+		}
+		select {
+		case _, more := <-events:
+			if !more {
+				p.t.Fatal("fugue events ended")
+			}
+			return events
+		case <-time.After(time.Second):
+		case <-late:
+			p.t.Fatal("fugue events tells nothing")
+		}
+	}
 }
 
 // await takes events until one is enough.

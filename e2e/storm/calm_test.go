@@ -76,10 +76,17 @@ func (s *storm) onlyTheWanted() {
 			s.WaitGone(p)
 		}
 	}
-	status = s.status()
-	processes := s.Processes("web")
-	if status.State != control.StateRunning || status.Ready != workers || len(status.Workers) != workers || len(processes) != workers+1 {
-		s.t.Errorf("calm is another thing: %+v\n%+v", status, processes)
+	// Whose process has ended is in the status until the master has seen that.
+	var processes []e2e.Process
+	for deadline := time.Now().Add(time.Minute); ; {
+		status, processes = s.status(), s.Processes("web")
+		if status.State == control.StateRunning && status.Ready == workers && len(status.Workers) == workers && len(processes) == workers+1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			s.t.Errorf("calm is another thing: %+v\n%+v", status, processes)
+			break
+		}
 	}
 	for _, w := range status.Workers {
 		if w.Generation != status.Generation {
@@ -97,7 +104,7 @@ var inode = regexp.MustCompile(`\[\d+\]`)
 // request to it, so that it gets its turn to close what is to be closed.
 func (s *storm) sameDescriptors() {
 	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; s.status() {
+	for deadline := time.Now().Add(time.Minute); ; s.status() {
 		now := s.descriptors()
 		now["kept by systemd"] = s.ShowInt("web", "NFileDescriptorStore")
 		if s.fds == nil {

@@ -19,7 +19,7 @@ stream = "127.0.0.1:8080"
 [listen.local]
 stream = "/t/web.sock"
 [ready]
-timeout = "2s"
+timeout = "4s"
 [stop]
 timeout = "8s"
 `

@@ -104,7 +104,11 @@ func (s *storm) killMaster() {
 			how = killed(p)
 		}
 	}
-	begun.ended(0, how)
+	// It is over when the next one is up: until then nobody answers.
+	s.beside.Go(func() {
+		s.WaitState("web", "running")
+		begun.ended(0, how)
+	})
 }
 
 func (s *storm) upgrade() {
