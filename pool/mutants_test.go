@@ -77,11 +77,27 @@ func TestMutants(t *testing.T) {
 		},
 		{
 			Name: "a late look is held against the workers", Rule: "(table|watchdog|wake)",
-			File: "watchdog.go", Old: "late = late || now.Sub(w.aliveBy) > w.interval/lateLoop", New: "late = false",
+			File: "watchdog.go", Old: "late = late || Late(now.Sub(w.aliveBy), w.interval)", New: "late = false",
 		},
 		{
 			Name: "a late look is held against those that start", Rule: "(table|wake)",
-			File: "next.go", Old: "late = late || w.startsBy() && timeout > 0 && now.Sub(w.readyBy) > timeout/lateLoop", New: "late = late && timeout > 0",
+			File: "late.go", Old: "w.State == Starting &&", New: "false && w.State == Starting &&",
+		},
+		{
+			Name: "a late look is held against those that end", Rule: "kill",
+			File: "late.go", Old: "w.State == Stopping &&", New: "false && w.State == Stopping &&",
+		},
+		{
+			Name: "a late look excuses only those that are late", Rule: "(kill|table|wake)",
+			File: "late.go", Old: "Late(late, limit)", New: "Late(now.Sub(*by), limit)",
+		},
+		{
+			Name: "a short time prolongs a long one", Rule: "(table|wake)",
+			File: "late.go", Old: "Late(late, limit)", New: "late > 0",
+		},
+		{
+			Name: "who is killed at once is excused", Rule: "(quiet|live|wake)",
+			File: "late.go", Old: " && w.Why != Abandoned", New: "",
 		},
 		{
 			Name: "a late ping is judged without reading", Rule: "(table|watchdog)",

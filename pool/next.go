@@ -39,6 +39,7 @@ func (p *Pool) Pass(now time.Time) {
 	for _, w := range p.workers {
 		p.promote(now, w)
 	}
+	p.excuse(now)
 	p.expire(now)
 	p.watch(now)
 	p.age(now)
@@ -53,30 +54,15 @@ func (p *Pool) promote(now time.Time, w *Worker) {
 	}
 }
 
-// expire gives up on workers that are not ready in time. A look that comes
-// late itself (see lateLoop) says nothing about them: what stopped the loop may
-// have stopped them too, or their word has not been read. Whoever is starting
-// then gets a whole timeout more.
+// expire gives up on workers that are not ready in time.
 func (p *Pool) expire(now time.Time) {
-	late := false
 	for _, w := range p.workers {
-		timeout := p.generation(w.Generation).limits.StartTimeout
-		late = late || w.startsBy() && timeout > 0 && now.Sub(w.readyBy) > timeout/lateLoop
-	}
-	for _, w := range p.workers {
-		l := p.generation(w.Generation).limits
-		if until := now.Add(l.StartTimeout); late && w.startsBy() && until.After(w.readyBy) {
-			w.readyBy = until
-		}
-		if w.startsBy() && !now.Before(w.readyBy) {
+		if w.State == Starting && !w.readyBy.IsZero() && !now.Before(w.readyBy) {
 			p.failed(now, w, Failure{NotReady: true})
-			w.stop(now, NotReady, l)
+			w.stop(now, NotReady, p.generation(w.Generation).limits)
 		}
 	}
 }
-
-// startsBy reports that the worker is starting and has a time to be ready by.
-func (w *Worker) startsBy() bool { return w.State == Starting && !w.readyBy.IsZero() }
 
 // cull tells the surplus of a generation to stop: the not-ready first, then
 // the youngest, so that what has proved itself longest stays.

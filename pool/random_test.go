@@ -49,7 +49,7 @@ func random(t *rapid.T) {
 func finish(t *rapid.T, w *pooltest.World) {
 	if pooltest.DrawNumber(t, "end") == 6 {
 		w.Abandon()
-		w.Settle()
+		w.Jump(pooltest.DrawSpan(t)) // nobody is asked to end at once and given time
 	}
 	for _, r := range w.Releases { // what is left of the broken ones starts well from now on
 		r.Manner = pooltest.Manner{Ready: 100 * time.Millisecond, Drain: 50 * time.Millisecond}

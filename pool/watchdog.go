@@ -8,11 +8,6 @@ import "time"
 // that somebody is overdue, and judges when it is told that all words have
 // been read.
 
-// lateLoop is the share of an interval, or of the time to start, by which the
-// look at a deadline may be late. One that comes later says nothing about the workers: the master was
-// stopped or starved, or the machine with all that runs on it stood still.
-const lateLoop = 8
-
 // watched reports that a worker's silence would be held against it.
 func (w *Worker) watched() bool {
 	return w.interval > 0 && (w.State == Ready || w.State == Available) && !w.Leaving.Hung()
@@ -100,14 +95,14 @@ func (w *Worker) silentAt() time.Time {
 	return w.aliveBy
 }
 
-// watch looks at the deadlines that have passed. If it comes late itself,
-// everybody gets a whole interval more.
+// watch looks at the deadlines that have passed. If it comes late itself (see
+// Late), everybody gets a whole interval more.
 func (p *Pool) watch(now time.Time) {
 	late := false
 	for _, w := range p.workers {
 		if w.watched() && !w.overdue && !now.Before(w.aliveBy) {
 			w.overdue = true
-			late = late || now.Sub(w.aliveBy) > w.interval/lateLoop
+			late = late || Late(now.Sub(w.aliveBy), w.interval)
 		}
 	}
 	if !late {

@@ -136,12 +136,16 @@ func (w *Worker) stop(now time.Time, why Why, l Limits) {
 	w.judged = true
 }
 
-func (w *Worker) setKill(now time.Time, l Limits) {
-	timeout := l.StopTimeout
+// timeToEnd is how long the worker has from its signal on; 0: for ever.
+func (w *Worker) timeToEnd(l Limits) time.Duration {
 	if w.Why.Hung() {
-		timeout = l.AbortTimeout
+		return l.AbortTimeout
 	}
-	if timeout > 0 {
+	return l.StopTimeout
+}
+
+func (w *Worker) setKill(now time.Time, l Limits) {
+	if timeout := w.timeToEnd(l); timeout > 0 {
 		w.killAt = now.Add(timeout)
 	}
 }

@@ -56,6 +56,10 @@ func TestMutants(t *testing.T) {
 			File: "share.go", Old: "take(g, p.Target(g)-p.Count(g).Ready)", New: "take(g, 0)",
 		},
 		{
+			Name: "a late look is held against the rollout", Rule: "time",
+			File: "rollout.go", Old: "	if late {\n		r.setDeadline(now)\n	}\n	return !late", New: "	_ = late\n	return true",
+		},
+		{
 			Name: "a successor that forgets how many served", Rule: "undone",
 			File: "snapshot.go", Old: "before: s.Before, ", New: "",
 		},

@@ -108,10 +108,12 @@ func (o *operator) steer() bool {
 		}
 		o.begins()
 		o.roll = reload.New(o.Now, o.limits, o.serving, o.to.Number, o.want, o.Pool)
-		o.seen = seen{}
+		o.seen, o.phase = seen{}, reload.Canary
 	}
 	o.watch()
+	before := o.phase
 	o.phase = o.roll.Next(o.Now, o.Pool)
+	o.checkTime(before)
 	now := seen{o.phase, o.wanted(o.serving), o.Pool.Target(o.to.Number)}
 	changed := now != o.seen
 	if changed {

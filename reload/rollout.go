@@ -193,10 +193,24 @@ func (r *Rollout) trouble(now time.Time, p *pool.Pool) error {
 	if f := p.Failures(r.to); f.Total()-r.base.Total() > r.limits.Tolerate {
 		return &FailedError{f.Last}
 	}
-	if !r.deadline.IsZero() && !now.Before(r.deadline) {
+	if r.tooLong(now) {
 		return fmt.Errorf("%w (%v)", ErrTimeout, r.limits.Timeout)
 	}
 	return nil
+}
+
+// tooLong reports that the present way has taken too long. A look that comes
+// late itself (see pool.Late) says nothing about that: the way has its whole
+// time once more.
+func (r *Rollout) tooLong(now time.Time) bool {
+	if r.deadline.IsZero() || now.Before(r.deadline) {
+		return false
+	}
+	late := pool.Late(now.Sub(r.deadline), r.limits.Timeout)
+	if late {
+		r.setDeadline(now)
+	}
+	return !late
 }
 
 // canaryStep is how far the two may go before the canaries have proved
@@ -248,7 +262,7 @@ func (r *Rollout) goBack(now time.Time, p *pool.Pool) {
 	switch {
 	case f.Starts-r.base.Starts > r.limits.Tolerate:
 		r.stuck = &FailedError{f.Last}
-	case !r.deadline.IsZero() && !now.Before(r.deadline):
+	case r.tooLong(now):
 		r.stuck = fmt.Errorf("going back: %w (%v)", ErrTimeout, r.limits.Timeout)
 	}
 	newer, old := p.Count(r.to), r.old(p)

@@ -1,6 +1,7 @@
 package reload_test
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ type rules struct {
 	allowed   int       // (c) workers that may stay at once, without surge and canaries
 	provenAt  time.Time // (a) since when the canaries have been available
 	proven    bool      // and that for long enough, once
+	dueAt     time.Time // (h) when the present way may have taken too long; zero: never
 	touched   bool      // an old worker was stopped for this rollout
 	oldReady  int       // old workers that were ready when the first was stopped
 	faults    int       // things that a good release may fail by
@@ -40,6 +42,7 @@ func (o *operator) bounds(n int) (surge, unavailable int) {
 
 func (o *operator) begins() {
 	o.rules = rules{allowed: max(o.want, o.wanted(o.serving)), healed: o.rules.healed}
+	o.begun()
 	if o.limits.Timeout > 0 && o.limits.Timeout < time.Minute {
 		o.rules.faults = 1
 	}
@@ -61,8 +64,34 @@ func (o *operator) scaled() {
 	}
 }
 
+// begun: a way, there or back, has all its time before it.
+func (o *operator) begun() {
+	if o.limits.Timeout > 0 {
+		o.rules.dueAt = o.Now.Add(o.limits.Timeout)
+	}
+}
+
+// checkTime is told after the rollout has looked: no way is given up before it
+// has had its time, (h).
+func (o *operator) checkTime(before reload.Phase) {
+	turned, stuck := before < reload.RollingBack && o.phase >= reload.RollingBack, o.phase == reload.Stuck
+	why := o.roll.WhyStuck()
+	if turned {
+		why = o.roll.Why()
+	}
+	if (turned || stuck) && errors.Is(why, reload.ErrTimeout) && o.Now.Before(o.rules.dueAt) {
+		o.Break("time", "%v, at %v, and it has time until %v", why, o.Now, o.rules.dueAt)
+	}
+	if turned {
+		o.begun()
+	}
+}
+
 // watch is told before the rollout looks.
 func (o *operator) watch() {
+	if d := o.limits.Timeout; d > 0 && o.Now.Sub(o.rules.dueAt) > d/8 {
+		o.begun() // the look is late, and no word on how long it took
+	}
 	n := 0
 	for _, p := range o.Procs {
 		if p.Release == o.to && p.Available && !p.Stopping {

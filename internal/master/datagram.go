@@ -37,11 +37,7 @@ func (f datagram) apply(m *Master, now time.Time) {
 		w.status = logs.OneLine(text)
 	}
 	if us, err := strconv.ParseUint(f.Fields["EXTEND_TIMEOUT_USEC"], 10, 52); err == nil {
-		d := time.Duration(us) * time.Microsecond
-		m.pool.Extend(now, w.id, d)
-		if m.ending != nil || m.starting() {
-			m.announceTime(d) // systemd waits for us as we for the worker
-		}
+		m.pool.Extend(now, w.id, time.Duration(us)*time.Microsecond) // and systemd waits for us as we for the worker
 	}
 	m.watchdogWord(now, w, f.Fields)
 	if f.Fields["READY"] == "1" && g.wordCounts() {

@@ -170,12 +170,11 @@ func (m *Master) Run(ctx context.Context, in Inheritance) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		now := time.Now()
-		wake := m.settle(now)
+		wake := m.settle(time.Now())
 		if m.over() {
 			return m.exit
 		}
-		arm(timer, now, wake)
+		arm(timer, wake)
 		select {
 		case f := <-m.facts:
 			m.hear(f)
@@ -210,11 +209,12 @@ func (m *Master) header() header {
 }
 
 // arm sets the one timer. With nothing to wait for it is stopped: an idle
-// master is not woken up at all.
-func arm(timer *time.Timer, now, wake time.Time) {
+// master is not woken up at all. The turn may have taken its time, or stood still
+// with all else: what is due by now is due at once.
+func arm(timer *time.Timer, wake time.Time) {
 	if wake.IsZero() {
 		timer.Stop()
 		return
 	}
-	timer.Reset(max(0, wake.Sub(now)))
+	timer.Reset(max(0, time.Until(wake)))
 }

@@ -19,6 +19,7 @@ type published struct {
 	line      string    // STATUS=
 	progress  control.Progress
 	deadline  time.Time // of the rollout, when systemd was asked for the time
+	term      time.Time // so long systemd was asked to wait for workers that start or end
 	available map[pool.ID]bool
 	reloading bool // RELOADING=1 was sent, and READY=1 not yet
 	beatAt    time.Time
@@ -149,6 +150,45 @@ func (m *Master) publishDeadline(now time.Time) {
 	}
 }
 
+// publishTerm asks systemd for more where workers have more time than it was
+// asked for: they have said that they need it, or nobody could look when it was
+// over. A second here and there comes out of the margin.
+func (m *Master) publishTerm(now time.Time) {
+	last := m.published.term
+	until := func(at time.Time) {
+		if at.After(last) {
+			last = at
+		}
+	}
+	starting, ended := m.starting(), m.isEnded()
+	if !starting && !ended {
+		return
+	}
+	for row := range m.pool.Rows {
+		switch {
+		case starting && row.State == pool.Starting:
+			until(row.ReadyBy)
+		case ended && row.State == pool.Stopping && !row.Killed:
+			until(row.KillAt)
+		}
+	}
+	for _, s := range m.strangers {
+		if ended && !s.killed {
+			until(s.killAt)
+		}
+	}
+	if last.Sub(m.published.term) > margin/4 {
+		m.announceTerm(now, last.Sub(now))
+	}
+}
+
+// announceTerm asks systemd for the time that workers have now, to start or to
+// end.
+func (m *Master) announceTerm(now time.Time, d time.Duration) {
+	m.published.term = now.Add(min(d, forever))
+	m.announceTime(d)
+}
+
 // announceReload tells systemd that a reload has begun. It is always
 // followed by announceReady: 257 would wait for ever otherwise. A pool that
 // has not come up yet has nothing to reload as far as systemd knows.
@@ -187,12 +227,12 @@ func (m *Master) announceTime(d time.Duration) {
 	}
 }
 
-// moreTime is that question. A limit that never comes is a year: systemd has
-// limits of its own, and those would end a reload that is to take as long as
-// it needs.
-func moreTime(d time.Duration) string {
-	return notify.ExtendTimeout(min(d, 365*24*time.Hour) + margin)
-}
+// forever is what systemd is asked for where there is no limit: it has limits
+// of its own, and those would end a reload that is to take as long as it needs.
+const forever = 365 * 24 * time.Hour
+
+// moreTime is that question.
+func moreTime(d time.Duration) string { return notify.ExtendTimeout(min(d, forever) + margin) }
 
 // beat sends systemd's watchdog its ping while the loop turns, and only
 // that: the workers' state never withholds it.

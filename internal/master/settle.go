@@ -25,7 +25,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 			}
 		}
 		if m.starting() && slices.ContainsFunc(acts, func(a pool.Action) bool { return a.Verb == pool.Spawn }) {
-			m.announceTime(m.generations[m.current].config.Ready.Timeout)
+			m.announceTerm(now, m.generations[m.current].config.Ready.Timeout)
 		}
 		m.listen(now)
 		if len(acts) == 0 && maps.Equal(before, m.targets()) {
@@ -51,6 +51,7 @@ func (m *Master) settle(now time.Time) (wake time.Time) {
 			wake = t
 		}
 	}
+	m.publishTerm(now)
 	return wake
 }
 

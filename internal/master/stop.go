@@ -162,7 +162,7 @@ func (m *Master) decide(now time.Time, closeOwn bool) {
 			e.closeAt = now.Add(stop.Delay)
 		}
 	}
-	m.announceTime(longest)
+	m.announceTerm(now, longest)
 }
 
 // steerEnd closes our own sockets when the stop signals go out, so that new

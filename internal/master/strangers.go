@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"fugue/pool"
 )
 
 // stranger is a process that a predecessor left in the unit's cgroup: it may
@@ -52,12 +54,14 @@ func (m *Master) endStrangers(now time.Time) (wake time.Time) {
 	if g == nil || !m.replaced() {
 		return time.Time{}
 	}
+	timeout := finite(g.config.Stop.Timeout)
 	for pid, s := range m.strangers {
+		late := !s.killAt.IsZero() && pool.Late(now.Sub(s.killAt), timeout) // as a worker it has more time then
+		if timeout > 0 && (!s.signalled || late) {
+			s.killAt = now.Add(timeout)
+		}
 		if !s.signalled {
 			s.signalled = true
-			if t := finite(g.config.Stop.Timeout); t > 0 {
-				s.killAt = now.Add(t)
-			}
 			sig := syscall.Signal(g.config.Stop.Signal)
 			m.log.Infof("stopping process %d of a predecessor: %v", pid, sig)
 			if err := s.process.Signal(sig); err != nil {

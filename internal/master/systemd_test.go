@@ -50,14 +50,14 @@ func TestIdleIsNotWoken(t *testing.T) {
 func TestTimerIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		timer := time.NewTimer(time.Second)
-		arm(timer, time.Now(), time.Time{})
+		arm(timer, time.Time{})
 		<-time.After(time.Hour)
 		select {
 		case <-timer.C:
 			t.Error("it went off")
 		default:
 		}
-		arm(timer, time.Now(), time.Now().Add(-time.Minute)) // late: at once
+		arm(timer, time.Now().Add(-time.Minute)) // late: at once
 		begun := time.Now()
 		<-timer.C
 		if d := time.Since(begun); d != 0 {

@@ -17,13 +17,7 @@ func watched(t *testing.T, how manner, tables string, scene func(h *harness)) {
 	t.Helper()
 	play(t, "workers = 3\n[watchdog]\ntimeout = \"10s\"\n"+tables, func(h *harness) {
 		h.deploy("v1", how)
-		h.onSave = func(bool) {
-			select {
-			case d := <-h.sleeps:
-				<-time.After(d)
-			default:
-			}
-		}
+		h.letSleep()
 		h.start()
 		h.pass(10*time.Minute + time.Second)
 		h.serve(1, 3)

@@ -34,6 +34,7 @@ func (w *World) next1() bool {
 	for _, p := range w.Procs {
 		w.promote(p)
 	}
+	w.excuse()
 	w.expire()
 	w.watch()
 	acts, wake := w.Pool.Next(w.Now)
@@ -74,26 +75,15 @@ func (w *World) promote(p *Proc) {
 	}
 }
 
-// expire is the world's own idea of who is not ready in time: nobody by a look
-// that comes late.
+// expire is the world's own idea of who is not ready in time.
 func (w *World) expire() {
-	late := false
 	for _, p := range w.Procs {
-		timeout := p.Release.Limits.StartTimeout
-		late = late || p.startsBy() && timeout > 0 && w.Now.Sub(p.readyBy) > timeout/8
-	}
-	for _, p := range w.Procs {
-		if until := w.Now.Add(p.Release.Limits.StartTimeout); late && p.startsBy() && until.After(p.readyBy) {
-			p.readyBy = until
-		}
-		if p.startsBy() && !w.Now.Before(p.readyBy) {
+		if !p.Ready && !p.Stopping && !p.readyBy.IsZero() && !w.Now.Before(p.readyBy) {
 			w.book(p)
 			p.Stopping, p.hasty, p.why, p.decided = true, true, pool.NotReady, w.Now
 		}
 	}
 }
-
-func (p *Proc) startsBy() bool { return !p.Ready && !p.Stopping && !p.readyBy.IsZero() }
 
 // book counts a start that came to nothing: once a round.
 func (w *World) book(p *Proc) {

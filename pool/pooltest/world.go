@@ -324,14 +324,3 @@ func (w *World) drain(p *Proc) {
 		p.exitAt, p.clean = at, true
 	}
 }
-
-// due sets when a stopping process will have been given enough time.
-func (w *World) due(p *Proc) {
-	t := p.Release.Limits.StopTimeout
-	if p.why.Hung() {
-		t = p.Release.Limits.AbortTimeout
-	}
-	if t > 0 {
-		p.killBy = w.Now.Add(t)
-	}
-}
