@@ -122,6 +122,18 @@ func (p *pool) await(text string) string {
 	}
 }
 
+// heard is await for a line that may have been read already: what two processes
+// write has no order.
+func (p *pool) heard(text string) string {
+	p.t.Helper()
+	for line := range strings.Lines(p.text.String()) {
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+	return p.await(text)
+}
+
 // end is what the pool wrote to its end, and how it ended.
 func (p *pool) end() int {
 	p.t.Helper()

@@ -115,7 +115,7 @@ fugue.start(server, 0, null, 2, {verbose : true});
 func TestOneWorker(t *testing.T) {
 	t.Parallel()
 	p := old(t, 0, "localhost", 1).serve()
-	p.await("master started, 1 workers, " + p.dir + "/fugue/old-0/control.sock")
+	p.heard("master started, 1 workers, " + p.dir + "/fugue/old-0/control.sock")
 	s := p.ask()
 	if s.Worker != 1 || !s.IsWorker || s.IsMaster || len(s.Children) > 0 || !slices.Equal(p.pids(), []int{s.PID}) {
 		t.Errorf("%+v", s)
@@ -384,7 +384,7 @@ func TestControlSocketIsProtected(t *testing.T) {
 	t.Parallel()
 	e2e.NeedRoot(t)
 	p := old(t, 0, "127.0.0.1", 1).serve()
-	line := p.await("master started")
+	line := p.heard("master started")
 	path := line[strings.LastIndex(line, " ")+1 : len(line)-1]
 	if got := mode(t, path); got != 0o660 {
 		t.Errorf("%s has mode %o, want 660", path, got)
