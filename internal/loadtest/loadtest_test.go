@@ -100,7 +100,11 @@ func TestEveryRequestHasItsClass(t *testing.T) {
 		{"never", "tcp", answering("tcp", func(c net.Conn, in *bufio.Reader) { in.ReadByte() }), Counts{Sent: 5, TimedOut: 5}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			load, err := Start(t.Context(), Config{Network: tc.network, Address: tc.address(t), Max: 5, Timeout: 200 * time.Millisecond})
+			timeout := guard
+			if tc.want.TimedOut > 0 {
+				timeout = 200 * time.Millisecond
+			}
+			load, err := Start(t.Context(), Config{Network: tc.network, Address: tc.address(t), Max: 5, Timeout: timeout})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,19 +174,20 @@ func TestKeepAliveClients(t *testing.T) {
 			io.WriteString(c, goodAnswer)
 		}
 	}
-	config := Config{Address: serve(t, "tcp", two), Rate: -1, KeepAlive: 2, KeepAliveEvery: 20 * time.Millisecond, Max: 40}
+	// Between two requests the server has closed the connection, on a busy machine too.
+	config := Config{Address: serve(t, "tcp", two), Rate: -1, KeepAlive: 2, KeepAliveEvery: 250 * time.Millisecond, Max: 12}
 	load, err := Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-load.done
 	r := load.Stop()
-	if r.New.Sent != 0 || r.Kept.OK != 40 || r.Lost() != 0 {
+	if r.New.Sent != 0 || r.Kept.OK != 12 || r.Lost() != 0 {
 		t.Error(r)
 	}
 	// Every second time the connection was found closed before it was used.
-	if r.Kept.IdleClosed < 18 {
-		t.Errorf("idle closed %d times, want about 20", r.Kept.IdleClosed)
+	if r.Kept.IdleClosed < 4 {
+		t.Errorf("idle closed %d times, want about 5", r.Kept.IdleClosed)
 	}
 }
 
