@@ -138,7 +138,7 @@ func TestLogFilesOutliveMasters(t *testing.T) {
 	}
 	kills := loadtest.Scale(20)
 	for range kills {
-		p.die()
+		p.dieEmptyHanded(workersOf(before), append(names[:len(names):len(names)], path)...)
 		p.again("took over from a master that is gone", words...)
 		w.until("lost")
 		turn()

@@ -45,10 +45,7 @@ func TestRelayedLinesOutliveMasters(t *testing.T) {
 			}
 		}
 		if i < kills {
-			if err := p.run.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			_ = p.run.Wait()
+			p.dieEmptyHanded(workersOf(before), path)
 			run("took over from a master that is gone", i+1)
 		}
 	}
