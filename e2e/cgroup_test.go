@@ -221,30 +221,27 @@ func TestCgroupsNotDelegated(t *testing.T) {
 				t.Errorf("%v is in %s (%v)", w, b, err)
 			}
 		}
-		refused := func(limit, why string) {
-			t.Helper()
-			p.tables = selfBound + "[limits]\n" + limit + "\n"
-			p.deploy("-version", "v2")
-			r := sb.Exec("fugue", "reload", "web")
-			p.want(fmt.Sprint("reload with ", limit), r.Out+r.Err, "/etc/fugue/web.toml:8:1: error: limits."+why)
-			if r.Code != control.ExitBadInput {
-				t.Errorf("exit %d", r.Code)
-			}
-		}
-		refused("cgroup = true", "cgroup: systemd has not left the cgroups below web.service to it: add Delegate=yes to its [Service]")
+		p.refused("cgroup = true", "cgroup: systemd has not left the cgroups below web.service to it: add Delegate=yes to its [Service]")
 		p.delegated()
 		sb.DaemonReload()
 		p.tables = selfBound
 		p.deploy("-version", "v1")
 		sb.Do("systemctl", "restart", "web")
-		// There is no controller in a sandbox.
-		for _, limit := range []string{"memory_max = \"64M\"", "memory_high = \"64M\"", "tasks_max = 9", "cpu_weight = 10"} {
-			name, _, _ := strings.Cut(limit, " ")
-			refused(limit, name+": this machine has no ")
-		}
 		p.tables = selfBound + "[limits]\ncgroup = true\n"
 		p.deploy("-version", "v3")
 		p.reload()
 		p.serves()
 	})
+}
+
+// refused is a reload with this limit, which is refused with this reason.
+func (p *pool) refused(limit, why string) {
+	p.t.Helper()
+	p.tables = selfBound + "[limits]\n" + limit + "\n"
+	p.deploy("-version", "v2")
+	r := p.Exec("fugue", "reload", "web")
+	p.want(fmt.Sprint("reload with ", limit), r.Out+r.Err, "/etc/fugue/web.toml:8:1: error: limits."+why)
+	if r.Code != control.ExitBadInput {
+		p.t.Errorf("exit %d", r.Code)
+	}
 }

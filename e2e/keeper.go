@@ -62,6 +62,7 @@ func keep(stdin *bufio.Reader, stdout io.Writer) error {
 		return fmt.Errorf("read the spec: %w", err)
 	}
 	defer os.RemoveAll(s.Dir)
+	enableControllers(s.CgroupTop)
 	cgroup, err := os.MkdirTemp(s.CgroupTop, "fugue-e2e-")
 	if err != nil {
 		return err
@@ -139,6 +140,14 @@ func cgroupTop() (string, error) {
 		}
 	}
 	return "", errors.New("no cgroup2 file system is mounted")
+}
+
+// enableControllers gives the sandbox what limits a worker's cgroup, one by one,
+// as far as the machine has it: a test asks the sandbox what that is.
+func enableControllers(top string) {
+	for _, name := range []string{"cpu", "memory", "pids"} {
+		_ = os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte("+"+name), 0)
+	}
 }
 
 // removeCgroup ends what is left in the tree, waits for the kernel to say that
