@@ -70,10 +70,9 @@ func TestVerdictsCrossAHandover(t *testing.T) {
 			flags []string
 		}{{0, "serves", []string{"-version", "v3", "-start-delay", "300ms"}}, {5, "exit status 9", []string{"-start-delay", "300ms", "-exit", "9"}}} {
 			p.deploy(c.flags...)
+			last := p.status().Change.Number
 			reload := p.ask("reload", "web")
-			p.awaitStatus(func(s control.Status) bool {
-				return s.Change.Kind == "reload" && s.Change.State == control.ChangeRunning
-			})
+			p.awaitStatus(func(s control.Status) bool { return s.Change.Kind == "reload" && s.Change.Number > last })
 			upgrade := p.ask("upgrade", "web")
 			p.verdict(reload, c.exit, c.says)
 			p.verdict(upgrade, 0, "4 workers taken along")

@@ -195,9 +195,12 @@ func (c *caretaker) end(ctx context.Context) error {
 }
 
 // ticks is now as proc_pid_stat(5) counts the starts of processes: since boot,
-// in hundredths of a second.
+// by the tick.
 func ticks() (uint64, error) {
 	var now unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
-	return uint64(now.Nano() / int64(10*time.Millisecond)), err
+	return uint64(now.Nano() / int64(tick)), err
 }
+
+// tick is the unit of the starts of processes.
+const tick = 10 * time.Millisecond

@@ -239,6 +239,23 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// The time of a command of the unit runs from when its process was started.
+func TestBeginsWithItsProcess(t *testing.T) {
+	before := time.Now()
+	pid, _ := shell(t, "sleep 0.3"+wait) // "up" comes late
+	up := time.Now()
+	got := begin(pid)
+	if got.Before(before.Add(-2*tick)) || got.After(up.Add(-200*time.Millisecond)) {
+		t.Errorf("it began at %v; it was started after %v and spoke at %v", got, before, up)
+	}
+	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := syscall.Wait4(pid, nil, 0, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // startOf is a process's start time.
 func startOf(t *testing.T, pid int) uint64 {
 	t.Helper()

@@ -50,7 +50,7 @@ const askTime = 5 * time.Second
 // this one. With any other, or no answer, they are left to a successor, and to
 // a caretaker in case none comes.
 func Unit(ctx context.Context, o Options) error {
-	begun := time.Now()
+	begun := begin(os.Getpid())
 	group, err := proc.UnitCgroup(o.Unit)
 	if err != nil {
 		return err
@@ -71,6 +71,17 @@ func Unit(ctx context.Context, o Options) error {
 		o.Log.Infof("the unit's job is %q and no stop: leaving %s to the next master", answer.Job, processes(len(left)))
 	}
 	return startCaretaker(o)
+}
+
+// begin is when a process was started: from then on systemd's limit for a command
+// runs, and on a busy machine that may be a while before its first line does.
+func begin(pid int) time.Time {
+	start, err := proc.StartTime(pid)
+	now, clockErr := ticks()
+	if err != nil || clockErr != nil || now < start {
+		return time.Now()
+	}
+	return time.Now().Add(-time.Duration(now-start) * tick)
 }
 
 func job(ctx context.Context, unit string) (systemd.Answer, error) {
