@@ -26,7 +26,20 @@ const (
 // (struct inet_diag_req_v2, unix_diag_req), and gives each answer without its
 // netlink header. While sockets come and go some may be passed over.
 func Dump(request []byte, each func(answer []byte)) error {
-	return ask(request, unix.NLM_F_DUMP, each)
+	return explain(ask(request, unix.NLM_F_DUMP, each), request[0])
+}
+
+// explain says what ENOENT is about where no socket was named: Debian's kernel
+// for one has this in modules, and loads them by itself where it may.
+func explain(err error, family byte) error {
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	module := "tcp_diag"
+	if family == unix.AF_UNIX {
+		module = "unix_diag"
+	}
+	return fmt.Errorf("%w: the kernel has no %s; load it: modprobe %[2]s", err, module)
 }
 
 // One asks about the socket that the request names; ENOENT: there is none.
@@ -60,9 +73,7 @@ func ask(request []byte, flags uint16, each func([]byte)) error {
 		}
 		for _, m := range messages {
 			switch m.Header.Type {
-			case unix.NLMSG_DONE:
-				return nil
-			case unix.NLMSG_ERROR:
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR: // a dump that fails is done with an error
 				return answerError(m.Data)
 			}
 			each(m.Data)

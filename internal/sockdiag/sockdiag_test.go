@@ -84,6 +84,20 @@ func TestErrors(t *testing.T) {
 }
 
 // Attributes that are cut off or claim more than there is end the reading.
+// A kernel that has it in a module, and may not load that, says no more than
+// ENOENT; a protocol that no kernel has is as good.
+func TestModuleIsNamed(t *testing.T) {
+	request := make([]byte, 56)                // struct inet_diag_req_v2
+	request[0], request[1] = unix.AF_INET, 250 // for experiments, RFC 3692
+	err := Dump(request, func([]byte) {})
+	if !errors.Is(err, unix.ENOENT) || err.Error() != "ask sock_diag: no such file or directory: the kernel has no tcp_diag; load it: modprobe tcp_diag" {
+		t.Error(err)
+	}
+	if err := explain(unix.ENOENT, unix.AF_UNIX).Error(); err != "no such file or directory: the kernel has no unix_diag; load it: modprobe unix_diag" {
+		t.Error(err)
+	}
+}
+
 func TestAttributes(t *testing.T) {
 	for name, c := range map[string]struct {
 		b    []byte
