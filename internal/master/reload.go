@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"fugue/internal/control"
 	"strings"
 	"time"
 
+	"fugue/internal/control"
 	"fugue/pool"
 	"fugue/reload"
 )
