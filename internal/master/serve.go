@@ -171,7 +171,7 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 	}
 	defer func() {
 		h.unwatch()
-		h.signals.Close()
+		h.signals.End()
 	}()
 	if proc.InheritsOrphans() { // after the guard, which is a child and no worker
 		defer proc.WatchOrphans(func() { m.report(orphans{proc.ReapOrphans}) })()

@@ -46,6 +46,8 @@ func worker(role string) {
 		unforked()
 	case "closing":
 		closing()
+	case "last":
+		last()
 	}
 }
 

@@ -180,6 +180,15 @@ func (s *Signals) Close() []Signal {
 	return list
 }
 
+// End is Close for good: what is sent to a process on its last steps is too late to
+// be acted on, and must not give it another exit status than its own.
+func (s *Signals) End() {
+	if len(s.notify) > 0 {
+		signal.Ignore(s.notify...)
+	}
+	s.Close()
+}
+
 // fence passes through the way of the caught signals behind them.
 type fence chan struct{}
 

@@ -197,6 +197,31 @@ func TestCloseGivesWhatWasCaught(t *testing.T) {
 	}
 }
 
+// last is a process that has come to its end when it is told to stop once more.
+func last() {
+	set := []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM}
+	s, err := WatchSignals(set)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s.End()
+	for _, sig := range set {
+		_ = unix.Kill(os.Getpid(), sig)
+	}
+	fmt.Println("ended by itself")
+}
+
+// After the end of the watch no signal ends the process with a status that is not
+// its own.
+func TestEndIgnoresWhatIsLate(t *testing.T) {
+	s := spec(exeName(t))
+	s.Plan.Env = []string{"FUGUE_TEST=last"}
+	if got := output(t, s); got != "ended by itself\n" {
+		t.Errorf("it said %q", got)
+	}
+}
+
 // What the terminal sends is told from what a process sends.
 func TestSignalFromTheTerminal(t *testing.T) {
 	pty, tty := openPTY(t)
