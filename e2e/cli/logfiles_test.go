@@ -138,7 +138,7 @@ func TestLogFilesOutliveMasters(t *testing.T) {
 	}
 	kills := loadtest.Scale(20)
 	for range kills {
-		p.dieEmptyHanded(workersOf(before), append(names[:len(names):len(names)], path)...)
+		p.die()
 		p.again("took over from a master that is gone", words...)
 		w.until("lost")
 		turn()
@@ -161,5 +161,5 @@ func TestLogFilesOutliveMasters(t *testing.T) {
 		}
 		all.Write(b)
 	}
-	counted(t, all.String(), workersOf(before), regexp.MustCompile(`^web/\d \| (tick \d+ \d+)$`))
+	counted(t, all.String(), workersOf(before), regexp.MustCompile(`^web/\d \| (tick \d+ \d+)$`), kills)
 }

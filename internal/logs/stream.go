@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -50,8 +51,8 @@ const (
 	largeBuffer = 16 << 10
 )
 
-// run reads until the end or until detach, and calls over then; errors of w are
-// the loss of what was written, never of the stream.
+// run passes on until the end or until detach, and calls over then; errors of w
+// are the loss of what was written, never of the stream.
 func (s *stream) run(w io.Writer, over func()) {
 	defer over()
 	defer close(s.done)
@@ -61,9 +62,17 @@ func (s *stream) run(w io.Writer, over func()) {
 	}
 	buf := make([]byte, smallBuffer)
 	for {
-		n, err := s.file.Read(buf)
-		write(w, s.lines.feed(buf[:n]))
-		if n == len(buf) && n < largeBuffer {
+		n, left, err := peek(s.file, buf)
+		whole := bytes.LastIndexByte(buf[:n], '\n') + 1
+		full := n == len(buf) && n < largeBuffer
+		if !left || whole == 0 && !full {
+			whole = n // a line that comes in pieces: its beginning is kept here
+		}
+		write(w, s.lines.feed(buf[:whole]))
+		if left && whole > 0 {
+			err = consume(s.file, buf[:whole])
+		}
+		if full {
 			buf = make([]byte, largeBuffer)
 		}
 		if os.IsTimeout(err) {

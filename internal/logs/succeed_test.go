@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -101,6 +102,67 @@ func TestMasterDiesAndIsSucceeded(t *testing.T) {
 	end(t, r)
 	if _, err := Reopen(Writers{Stdout: s, Stderr: s}, "web/1", pid, was); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a worker that is gone: %v", err)
+	}
+}
+
+// dying is a master that never returns from a write.
+type dying struct{ writing, never chan struct{} }
+
+func (d dying) Write(b []byte) (int, error) {
+	select {
+	case <-d.never:
+	default:
+		close(d.writing)
+		<-d.never
+	}
+	return len(b), nil
+}
+
+// What a master was writing when it was killed is still there for its successor.
+func TestKilledInAWrite(t *testing.T) {
+	d := dying{make(chan struct{}), make(chan struct{})}
+	r, err := New(Writers{Stdout: d, Stderr: newSink()}, "web/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := r.Pipes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, wait := sh(t, r, "echo one; echo two; kill -STOP $$; echo three")
+	<-d.writing
+	var ws syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &ws, syscall.WUNTRACED, nil); err != nil || !ws.Stopped() {
+		t.Fatalf("status %#x, %v", ws, err)
+	}
+	s := newSink()
+	next, err := Reopen(Writers{Stdout: s, Stderr: s}, "web/1", pid, was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "web/1 | two\n")
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	wait()
+	end(t, next)
+	if got := s.String(); got != "web/1 | one\nweb/1 | two\nweb/1 | three\n" {
+		t.Errorf("%q", got)
+	}
+	close(d.never)
+	end(t, r)
+}
+
+// A worker that reads its own output is odd, and its output goes on.
+func TestAWorkerReadsItsOwnOutput(t *testing.T) {
+	s := newSink()
+	r := relay(t, s)
+	_, wait := sh(t, r, `i=0; while [ $i -lt 200 ]; do echo lost; read x <&1; i=$((i+1)); done & j=0
+		while [ $j -lt 200 ]; do echo lost; j=$((j+1)); done; kill $!; echo; echo the end`)
+	wait()
+	end(t, r)
+	if !strings.HasSuffix(s.String(), "web/1 | the end\n") {
+		t.Errorf("%q", s.String())
 	}
 }
 
