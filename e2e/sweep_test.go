@@ -212,7 +212,11 @@ func TestSweepLeavesThemToASuccessor(t *testing.T) {
 				p.takenOver(old)
 				load.awaitMore(50)
 				load.stopWithoutLoss()
-				p.want("journal", sb.Journal("-u", "web"), "and no stop: leaving 4 processes that are left to the next master")
+				journal := sb.Journal("-u", "web")
+				p.want("journal", journal, "and no stop: leaving 4 processes that are left to the next master")
+				if strings.Contains(journal, "of a predecessor") {
+					t.Errorf("the caretaker is taken for a worker:\n%s", journal)
+				}
 			})
 		})
 	}

@@ -56,6 +56,7 @@ func Run(version string) func(ctx context.Context, o RunOptions) error {
 			Version: version,
 			Log:     log,
 			Own:     own,
+			Watcher: sweep.IsCaretaker,
 		})
 	}
 }

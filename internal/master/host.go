@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
@@ -89,7 +90,11 @@ func (h *host) findStrangers() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return unit.Strangers(os.Getpid())
+	pids, err := unit.Strangers(os.Getpid())
+	if watches := h.settings.Watcher; watches != nil {
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return watches(pid, h.unit) })
+	}
+	return pids, err
 }
 
 // Watch implements World.

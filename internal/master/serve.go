@@ -36,6 +36,9 @@ type Settings struct {
 	// Ready is called when the pool serves, each time systemd would be told so
 	// with READY=1; nil is fine.
 	Ready func()
+	// Watcher reports a process that watches over the unit while it has no master,
+	// and ends by itself: no predecessor's worker. Nil: there is none.
+	Watcher func(pid int, unit string) bool
 }
 
 // The names under which the fd store keeps what is the master's own.

@@ -3,6 +3,9 @@ package sweep
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +36,7 @@ func startCaretaker(o Options) error {
 		return fmt.Errorf("start the caretaker: %w", err)
 	}
 	defer unix.Close(null)
-	args := []string{"fugue", "sweep", "--caretaker", o.Unit}
+	args := words(o.Unit)
 	if o.Name != "" {
 		args = append(args, o.Name)
 	}
@@ -49,4 +52,19 @@ func startCaretaker(o Options) error {
 	}
 	l.pass()
 	return nil
+}
+
+// words are what a caretaker is started with.
+func words(unit string) []string { return []string{"fugue", "sweep", "--caretaker", unit} }
+
+// IsCaretaker reports whether a process is the caretaker of a unit, or has no
+// words any more because it is ending. By them alone: a worker that calls itself so
+// is not ended before its time, and ends with its unit as all do.
+func IsCaretaker(pid int, unit string) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	return err == nil && isCaretaker(string(b), unit)
+}
+
+func isCaretaker(cmdline, unit string) bool {
+	return cmdline == "" || strings.HasPrefix(cmdline, strings.Join(words(unit), "\x00")+"\x00")
 }
