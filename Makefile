@@ -27,11 +27,13 @@ check: ## everything that must be green: vet, lint, tests, e2e; needs root (see 
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory e2e
 
+# GOGC: the compiler, and what looks at all sources at once, are a fifth faster
+# when they collect garbage less often.
 vet: ## go vet
-	$(call phase,go vet ./...)
+	$(call phase,GOGC=400 go vet ./...)
 
 lint: ## golangci-lint, built by its own go.mod: tools/go.mod
-	$(call phase,$(LINT) run ./...)
+	$(call phase,GOGC=400 $(LINT) run ./...)
 
 # -race finds what two goroutines do to one variable; e2e has a phase of its own.
 # -vet=off: vet has looked already.

@@ -77,6 +77,7 @@ func TestKeptAliveClients(t *testing.T) {
 		{"node", func(t *testing.T) *pool { return startNode(t, "http-app") }},
 	} {
 		t.Run(c.language, func(t *testing.T) {
+			t.Parallel() // both mostly wait
 			p := c.start(t)
 			address := p.status().Listeners[0].Address
 			load, err := loadtest.Start(t.Context(), loadtest.Config{
