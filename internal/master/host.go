@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -54,6 +55,7 @@ type host struct {
 	files      *logs.Files
 	rights     map[string]logs.Rights // to the log files of a predecessor's workers
 	guard      *handover.Guard        // of the exec that this image comes from
+	forgetting *time.Timer            // until the program may be given back; the loop's
 	handedOver bool
 	inboxCount atomic.Int32
 	cleaning   cleaning
@@ -112,15 +114,25 @@ func (h *host) Tell(state string) {
 			h.settings.Ready()
 		}
 		go h.checkStore()
-		go h.forget()
+		h.forget()
 	}
 }
 
-// forget gives back what only a start needs of the program.
+// calm is how long after READY=1 the last of a start or a reload is done: until
+// then what is given back of the program would come back, with its neighbours.
+const calm = 5 * time.Second
+
+// forget gives back what only a start needs of the program, when the last is over.
 func (h *host) forget() {
-	if err := forgetProgram(); err != nil {
-		h.settings.Log.Debug(err)
+	if h.forgetting != nil {
+		h.forgetting.Reset(calm)
+		return
 	}
+	h.forgetting = time.AfterFunc(calm, func() {
+		if err := forgetProgram(); err != nil {
+			h.settings.Log.Debug(err)
+		}
+	})
 }
 
 // Store implements World. What came from a .socket unit is systemd's own.

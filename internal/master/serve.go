@@ -170,7 +170,7 @@ func (h *host) serve(ctx context.Context, in Inheritance, cfg *config.Config) er
 			h.settings.Log.Warnf("end the guard: %v", err)
 		}
 		go h.checkStore()
-		go h.forget()
+		h.forget()
 	}
 	defer func() {
 		h.unwatch()
