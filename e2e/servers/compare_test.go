@@ -55,7 +55,7 @@ func compareOnce(t *testing.T, s server) (p float64, text string) {
 		if round%2 == 0 {
 			fugue = lostByFugue(t, s)
 			if s.lossless && fugue > 0 {
-				t.Fatalf("%s drains, and yet %d connections were closed without an answer", s.name, fugue)
+				t.Fatalf("%s drains, and yet %d requests were not served", s.name, fugue)
 			}
 			if fugues+fugue <= bares {
 				return 1, ""
@@ -139,7 +139,7 @@ func lostByFugue(t *testing.T, s server) int {
 	r := reloadUnderLoad(t, s, releases)
 	t.Logf("fugue, %d reloads: %v", n, r)
 	checkFlow(t, r)
-	return unanswered(r)
+	return unserved(r)
 }
 
 // lostByItself is the same with no fugue.
@@ -147,5 +147,5 @@ func lostByItself(t *testing.T, s server) int {
 	t.Helper()
 	alone := newBare(t, s).replace(reloads(), s.load())
 	t.Logf("bare signal: %v", alone)
-	return unanswered(alone)
+	return unserved(alone)
 }

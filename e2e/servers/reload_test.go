@@ -62,9 +62,15 @@ func awaitVersion(t *testing.T, load *loadtest.Load, version string) {
 	}
 }
 
-// unanswered counts connections that were closed without an answer.
-func unanswered(r *loadtest.Report) int {
-	return r.New.EOF + r.New.Reset + r.Kept.EOF + r.Kept.Reset
+// unserved counts requests that a server ended by its stop: it closed the
+// connection without an answer, or said itself that it failed. hypercorn ends a
+// request that has just come with a 500.
+func unserved(r *loadtest.Report) int {
+	n := 0
+	for _, c := range []loadtest.Counts{r.New, r.Kept} {
+		n += c.EOF + c.Reset + c.BadStatus
+	}
+	return n
 }
 
 // reloadUnderLoad has two workers replaced by each of the releases in turn, and
@@ -141,8 +147,8 @@ func awaitEveryWorker(t *testing.T, p *pool, load *loadtest.Load) {
 func checkFlow(t *testing.T, r *loadtest.Report) {
 	t.Helper()
 	for _, c := range []loadtest.Counts{r.New, r.Kept} {
-		if c.Refused > 0 || c.TimedOut > 0 || c.BadStatus > 0 || c.Local > 0 {
-			t.Errorf("want none refused, none timed out, no bad status: %v", r)
+		if c.Refused > 0 || c.TimedOut > 0 || c.Local > 0 {
+			t.Errorf("want none refused, none timed out: %v", r)
 		}
 	}
 }

@@ -27,7 +27,11 @@ func TestDialects(t *testing.T) {
 			config.Address = p.Address
 			load := startLoad(t, config)
 			awaitEveryWorker(t, p, load)
-			checkFlow(t, load.Stop())
+			r := load.Stop()
+			checkFlow(t, r)
+			if r.New.BadStatus+r.Kept.BadStatus > 0 {
+				t.Errorf("want no bad status: %v", r)
+			}
 		})
 	}
 }
