@@ -90,17 +90,17 @@ func (p *Pool) relieve(now time.Time, g Generation, gen *generation) {
 // recycle lets the next worker leave whose turn it is: one at a time, and
 // while no rollout replaces workers anyway.
 func (p *Pool) recycle() {
-	rolling := p.rolling()
+	rolling, leaving := p.rolling(), false
 	for _, w := range p.workers {
 		switch {
 		case w.State == Stopping || w.Leaving == Wanted:
 		case rolling && w.Leaving.Recycled():
 			w.Leaving = Wanted
 		default:
-			return
+			leaving = true
 		}
 	}
-	if rolling {
+	if rolling || leaving {
 		return
 	}
 	for _, w := range p.workers {

@@ -65,7 +65,11 @@ func TestMutants(t *testing.T) {
 		},
 		{
 			Name: "two are recycled at once", Rule: "(one|age|table)",
-			File: "leave.go", Old: "		default:\n			return\n", New: "",
+			File: "leave.go", Old: "leaving = true\n", New: "",
+		},
+		{
+			Name: "who hangs keeps another's turn in a rollout", Rule: "one",
+			File: "leave.go", Old: "leaving = true\n", New: "return\n",
 		},
 		{
 			Name: "nobody has to come first", Rule: "(relieved|table)",

@@ -155,7 +155,11 @@ func (w *World) troubleWatched(t *rapid.T, p *Proc) {
 		w.SayWatch(p, drawWatch.Draw(t, "interval"))
 	case 4:
 		w.SayHangs(p, pool.Triggered)
-	default:
+	case 5:
 		w.Recycle(p)
+	default: // two leave at a time, for different reasons
+		w.Recycle(p)
+		w.Settle()
+		w.SayHangs(w.DrawProc(t), pool.Triggered)
 	}
 }

@@ -99,6 +99,7 @@ func (w *World) book(p *Proc) {
 // compare holds the table against the world and returns what the pool has
 // just decided to stop, and to let leave.
 func (w *World) compare() (stopping []*Proc, left []pool.Worker) {
+	w.spared()
 	for _, p := range w.Procs {
 		row, ok := w.Pool.Worker(p.ID)
 		state := pool.Starting
@@ -131,13 +132,22 @@ func (w *World) compare() (stopping []*Proc, left []pool.Worker) {
 		case row.State != state || p.Stopping && row.Why != p.why || row.Slot != p.Slot:
 			w.Break("table", "#%d is %v (%v) in slot %d to the pool, and %v (%v) in slot %d", p.ID, row.State, row.Why, row.Slot, state, p.why, p.Slot)
 		case p.Stopping || row.Leaving == p.Leaving:
-		case row.Leaving == pool.Wanted: // spared, and what came in its place is too many
-			w.checkLeaving(p, row.Leaving)
 		default:
 			left = append(left, row)
 		}
 	}
 	return stopping, left
+}
+
+// spared follows those that need not leave any more: before all else, for what
+// came in their place is too many, and they are enough to relieve one that hangs.
+func (w *World) spared() {
+	for _, p := range w.Procs {
+		row, ok := w.Pool.Worker(p.ID)
+		if ok && row.State != pool.Stopping && row.Leaving == pool.Wanted && !p.Stopping {
+			w.checkLeaving(p, row.Leaving)
+		}
+	}
 }
 
 // refuse tells of the spawns that came to nothing.

@@ -211,6 +211,7 @@ func (w *World) checkWatched(by func(t time.Time, p *Proc, what string)) {
 		}
 	}
 	if w.rolling() {
+		w.checkUndisturbed()
 		return
 	}
 	busy := false
@@ -222,6 +223,15 @@ func (w *World) checkWatched(by func(t time.Time, p *Proc, what string)) {
 		if due := w.Pool.Due(p.ID) != pool.Wanted || age > 0 && w.Now.Sub(p.born) >= age; due && !busy && p.Available && !p.Stopping &&
 			w.staying(p.Release) == w.Pool.Target(p.Release.Number) && w.available(p.Release) == w.staying(p.Release) {
 			w.Break("age", "#%d is %v old and nobody is recycled", p.ID, w.Now.Sub(p.born))
+		}
+	}
+}
+
+// checkUndisturbed: a rollout decides alone who of those that serve goes.
+func (w *World) checkUndisturbed() {
+	for _, p := range w.Procs {
+		if p.recycled() {
+			w.Break("one", "#%d is still recycled, and two generations are wanted", p.ID)
 		}
 	}
 }
