@@ -29,11 +29,11 @@ func TestMutants(t *testing.T) {
 		},
 		{
 			Name: "turning back stops the new generation at once", Rule: "ready",
-			File: "rollout.go", Old: "newer.Wanted = min(newer.Wanted, newer.Ready)", New: "newer.Wanted = 0",
+			File: "back.go", Old: "newer.Wanted = min(newer.Wanted, newer.Ready)", New: "newer.Wanted = 0",
 		},
 		{
 			Name: "stuck, and the new generation is stopped", Rule: "(stuck|ready|verdict)",
-			File: "rollout.go", Old: "p.SetTarget(r.to, newer.Ready)", New: "p.SetTarget(r.to, 0)",
+			File: "back.go", Old: "p.SetTarget(r.to, newer.Ready)", New: "p.SetTarget(r.to, 0)",
 		},
 		{
 			Name: "undone before the old ones are back", Rule: "undone",

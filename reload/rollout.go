@@ -82,7 +82,7 @@ type Rollout struct {
 	bakedAt  time.Time     // while baking: when it will be over
 	hold     int           // target of the old ones until the canaries have proved themselves
 	before   int           // the most old workers that were ready while it advanced: the way back has to reach as many
-	base     pool.Failures // of the generation being gone to, when the present way began
+	base     pool.Failures // of what is being gone to, when the present way began
 	why      error
 	stuck    error
 }
@@ -243,45 +243,6 @@ func (r *Rollout) gate(now time.Time, to pool.Count) {
 	}
 	if !now.Before(r.bakedAt) || proven == 0 {
 		r.phase = Advancing
-	}
-}
-
-// turn begins the way back. Where nothing was taken from the old ones there
-// is nothing to wait for, however they are.
-func (r *Rollout) turn(now time.Time, p *pool.Pool) {
-	r.phase = RollingBack
-	if r.old(p).Wanted >= r.hold {
-		r.before = 0
-	}
-	r.base = p.Failures(r.from[0])
-	r.setDeadline(now)
-}
-
-func (r *Rollout) goBack(now time.Time, p *pool.Pool) {
-	f := p.Failures(r.from[0])
-	switch {
-	case f.Starts-r.base.Starts > r.limits.Tolerate:
-		r.stuck = &FailedError{f.Last}
-	case r.tooLong(now):
-		r.stuck = fmt.Errorf("going back: %w (%v)", ErrTimeout, r.limits.Timeout)
-	}
-	newer, old := p.Count(r.to), r.old(p)
-	if r.stuck != nil {
-		// Whoever serves stays; the old release gets what is missing, and
-		// the pool goes on trying, slowed by its backoff.
-		r.phase = Stuck
-		p.SetTarget(r.to, newer.Ready)
-		r.setOld(p, max(old.Ready, r.want-newer.Ready))
-		return
-	}
-	// What never became ready of a release that failed is not worth waiting for.
-	newer.Wanted = min(newer.Wanted, newer.Ready)
-	newTarget, oldTarget := r.limits.Strategy.Step(r.want, newer, old)
-	p.SetTarget(r.to, newTarget)
-	r.setOld(p, oldTarget)
-	if newTarget == 0 && r.old(p).Available >= min(r.want, r.before) {
-		r.setOld(p, r.want)
-		r.phase = Undone
 	}
 }
 
