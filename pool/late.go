@@ -3,14 +3,18 @@ package pool
 import "time"
 
 // lateLoop is the share of a time limit by which the look at its end may be
-// late.
-const lateLoop = 8
+// late, and leastLate what any may be: a busy machine is that late at every look,
+// and a limit not much longer would never be kept.
+const (
+	lateLoop  = 8
+	leastLate = 100 * time.Millisecond
+)
 
 // Late reports that a look at the end of a time limit comes so late, by this
 // much after it, that it says nothing about who was held to the limit: the
 // master was stopped or starved, or the machine with all that runs on it stood
 // still.
-func Late(by, limit time.Duration) bool { return by > limit/lateLoop }
+func Late(by, limit time.Duration) bool { return by > max(limit/lateLoop, leastLate) }
 
 // excuse gives those that are starting or ending a whole time limit more when
 // the look comes late itself. What stopped the loop may have stopped them too,

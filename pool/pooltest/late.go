@@ -7,7 +7,8 @@ import (
 )
 
 // excuse is the world's own idea of who has had no time: by a look that comes
-// late, nobody who was given less than eight times as much.
+// late, nobody who was given less than eight times as much; a tenth of a second is
+// not late.
 func (w *World) excuse() {
 	var late time.Duration
 	for _, p := range w.Procs {
@@ -19,7 +20,7 @@ func (w *World) excuse() {
 		}
 	}
 	more := func(by *time.Time, d time.Duration) {
-		if until := w.Now.Add(d); late > d/8 && until.After(*by) {
+		if until := w.Now.Add(d); isLate(late, d) && until.After(*by) {
 			*by = until
 		}
 	}
@@ -32,6 +33,9 @@ func (w *World) excuse() {
 		}
 	}
 }
+
+// isLate is the world's own idea of a look that says nothing.
+func isLate(by, limit time.Duration) bool { return by > limit/8 && by > 100*time.Millisecond }
 
 // inTime reports that the process has its signal and time to end.
 func (p *Proc) inTime() bool {

@@ -107,7 +107,7 @@ func (w *World) watch() {
 	for _, p := range w.Procs {
 		if p.watched() && !p.overdue && !w.Now.Before(p.pingBy) {
 			p.overdue = true
-			late = late || w.Now.Sub(p.pingBy) > p.interval/8
+			late = late || isLate(w.Now.Sub(p.pingBy), p.interval)
 		}
 	}
 	for _, p := range w.Procs {
