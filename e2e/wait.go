@@ -22,7 +22,9 @@ func (sb *Sandbox) WaitState(unit string, states ...string) {
 	sb.t.Helper()
 	last := ""
 	sb.waitChange("the state of "+unit, &last, func() bool {
-		last = sb.Do("systemctl", "show", "-P", "ActiveState", "-P", "SubState", unit)
+		if !sb.glance(&last, "-P", "ActiveState", "-P", "SubState", unit) {
+			return false
+		}
 		for _, have := range strings.Fields(last) {
 			for _, want := range states {
 				if have == want {
@@ -45,9 +47,19 @@ func (sb *Sandbox) WaitShowAs(unit, property string, ok func(string) bool) {
 	sb.t.Helper()
 	last := ""
 	sb.waitChange(property+" of "+unit, &last, func() bool {
-		last = sb.Show(unit, property)
-		return ok(last)
+		return sb.glance(&last, "-P", property, unit) && ok(last)
 	})
+}
+
+// glance is one look of those that wait, and reports whether it saw anything: a
+// systemctl that is hung up on by a daemon-reexec beside it has not.
+func (sb *Sandbox) glance(saw *string, args ...string) bool {
+	sb.t.Helper()
+	r := sb.Systemctl(append([]string{"show"}, args...)...)
+	if *saw = strings.TrimSpace(r.Out); r.Code != 0 {
+		*saw = r.String()
+	}
+	return r.Code == 0
 }
 
 // slowly is how often to look for what systemd does not signal: how many
