@@ -49,12 +49,9 @@ func Caretaker(ctx context.Context, o Options) error {
 	}
 	// What the journal and ps call us; it would be "exe".
 	_ = os.WriteFile("/proc/self/comm", []byte("fugue-caretaker"), 0)
-	c := &caretaker{Options: o, group: group, known: known(o), lock: l}
-	defer func() {
-		if c.lock != nil {
-			c.lock.release()
-		}
-	}()
+	c := &caretaker{Options: o, group: group, known: known(o), path: path, lock: l}
+	begun()
+	defer c.unlock()
 	return c.run(ctx)
 }
 
@@ -63,7 +60,8 @@ type caretaker struct {
 	group group
 	// known is read at once: systemd removes a stopped unit's directory.
 	known   map[int]Leftover
-	lock    *lock
+	path    string          // of the lock
+	lock    *lock           // nil: it could not be had again
 	changes <-chan struct{} // nil: systemd does not tell
 	rests   int             // how often in a row the unit was at rest
 }
@@ -149,18 +147,26 @@ func succeeded(a systemd.Answer) bool {
 // leave gives the lock up and looks once more. A sweep that came in between
 // found the lock taken, and relies on us.
 func (c *caretaker) leave(ctx context.Context) (over bool, err error) {
-	path := c.lock.path
-	c.lock.release()
-	c.lock = nil
+	c.unlock()
 	if answer, err := job(ctx, c.Unit); err == nil && succeeded(answer) {
 		return true, nil
 	}
-	l, err := tryLock(path)
+	l, err := tryLock(c.path)
 	if errors.Is(err, errCared) {
 		return true, nil
 	}
+	if err != nil { // its directory goes with the unit's stop, and that we are here for
+		c.Log.Debugf("%v", err)
+	}
 	c.lock = l
-	return false, err
+	return false, nil
+}
+
+func (c *caretaker) unlock() {
+	if c.lock != nil {
+		c.lock.release()
+	}
+	c.lock = nil
 }
 
 // end ends what is in the cgroup, as long as the unit rests. Should it be

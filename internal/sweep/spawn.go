@@ -3,6 +3,7 @@ package sweep
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -11,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFD is the descriptor of its lock in a caretaker.
-const lockFD = 3
+// Descriptors of a caretaker: its lock, and where it says that it has begun.
+const (
+	lockFD  = 3
+	begunFD = 4
+)
 
 // startCaretaker leaves a process behind that watches the unit, unless there
-// is one. It stays in the unit's cgroup, where KillMode=process lets it live,
-// in a session of its own and in no directory that somebody may want to
-// unmount; what it says goes where we speak.
+// is one.
 func startCaretaker(o Options) error {
 	path, err := lockPath(o.Env, unix.Geteuid(), o.Unit)
 	if err != nil {
@@ -30,12 +32,30 @@ func startCaretaker(o Options) error {
 	if err != nil {
 		return err
 	}
+	if err := l.spawn(o); err != nil {
+		return fmt.Errorf("start the caretaker: %w", err)
+	}
+	return nil
+}
+
+// spawn starts the caretaker that has the lock from now on. It stays in the
+// unit's cgroup, where KillMode=process lets it live, in a session of its own and
+// in no directory that somebody may want to unmount; what it says goes where we
+// speak. It is waited for until it has begun: a stop takes away the directory of
+// what it reads, and of its lock where it has no rights, and that waits for us.
+func (l *lock) spawn(o Options) error {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		l.release()
-		return fmt.Errorf("start the caretaker: %w", err)
+		return err
 	}
 	defer unix.Close(null)
+	hears, says, err := os.Pipe()
+	if err != nil {
+		l.release()
+		return err
+	}
+	defer hears.Close()
 	args := words(o.Unit)
 	if o.Name != "" {
 		args = append(args, o.Name)
@@ -43,15 +63,25 @@ func startCaretaker(o Options) error {
 	// The running image: a package may have replaced the file.
 	_, err = syscall.ForkExec("/proc/self/exe", args, &syscall.ProcAttr{
 		Dir: "/", Env: syscall.Environ(),
-		Files: []uintptr{uintptr(null), uintptr(null), 2, uintptr(l.fd)},
+		Files: []uintptr{uintptr(null), uintptr(null), 2, lockFD: uintptr(l.fd), begunFD: says.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
+	says.Close()
 	if err != nil {
 		l.release()
-		return fmt.Errorf("start the caretaker: %w", err)
+		return err
 	}
 	l.pass()
+	if _, err := io.ReadFull(hears, make([]byte, 1)); err != nil {
+		return errors.New("it has ended; if nobody starts the unit again, what is left of it serves on until it is killed by hand")
+	}
 	return nil
+}
+
+// begun tells the sweep that started us.
+func begun() {
+	_, _ = unix.Write(begunFD, []byte{0}) // it may have been killed
+	_ = unix.Close(begunFD)
 }
 
 // words are what a caretaker is started with.
