@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(e2e.Main(m)) }
 
 // usual is as long as a test that everybody runs may be.
-const usual = 30 * time.Second
+const usual = time.Minute
 
 // storm is one walk over one pool.
 type storm struct {
