@@ -50,11 +50,12 @@ func (l *lock) spawn(o Options) error {
 		return err
 	}
 	defer unix.Close(null)
-	hears, says, err := os.Pipe()
-	if err != nil {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		l.release()
 		return err
 	}
+	hears := os.NewFile(uintptr(pipe[0]), "caretaker")
 	defer hears.Close()
 	args := words(o.Unit)
 	if o.Name != "" {
@@ -63,10 +64,10 @@ func (l *lock) spawn(o Options) error {
 	// The running image: a package may have replaced the file.
 	_, err = syscall.ForkExec("/proc/self/exe", args, &syscall.ProcAttr{
 		Dir: "/", Env: syscall.Environ(),
-		Files: []uintptr{uintptr(null), uintptr(null), 2, lockFD: uintptr(l.fd), begunFD: says.Fd()},
+		Files: []uintptr{uintptr(null), uintptr(null), 2, lockFD: uintptr(l.fd), begunFD: uintptr(pipe[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
-	says.Close()
+	unix.Close(pipe[1])
 	if err != nil {
 		l.release()
 		return err
