@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
 )
 
 // Answer is what systemd is doing to a unit, from one call, so that its parts
@@ -123,9 +124,10 @@ func askOnce[T any](ctx context.Context, question func(*dbus.Conn) (T, error)) (
 }
 
 // transient errors are those of a manager that executes itself anew: it
-// refuses connections, and those that it had end in whatever they were doing.
+// refuses connections, and those that it had end in whatever they were doing. None
+// is closed by ourselves before it has its answer, whatever that error's name says.
 func transient(err error) bool {
-	for _, such := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, os.ErrClosed} {
+	for _, such := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, os.ErrClosed, godbus.ErrClosed} {
 		if errors.Is(err, such) {
 			return true
 		}
