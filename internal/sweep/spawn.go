@@ -33,12 +33,14 @@ func startCaretaker(o Options) error {
 		return err
 	}
 	if err := l.spawn(o); err != nil {
+		l.release()
 		return fmt.Errorf("start the caretaker: %w", err)
 	}
+	l.pass()
 	return nil
 }
 
-// spawn starts the caretaker that has the lock from now on. It stays in the
+// spawn starts the caretaker that is to have the lock. It stays in the
 // unit's cgroup, where KillMode=process lets it live, in a session of its own and
 // in no directory that somebody may want to unmount; what it says goes where we
 // speak. It is waited for until it has begun: a stop takes away the directory of
@@ -46,13 +48,11 @@ func startCaretaker(o Options) error {
 func (l *lock) spawn(o Options) error {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		l.release()
 		return err
 	}
 	defer unix.Close(null)
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		l.release()
 		return err
 	}
 	hears := os.NewFile(uintptr(pipe[0]), "caretaker")
@@ -69,10 +69,8 @@ func (l *lock) spawn(o Options) error {
 	})
 	unix.Close(pipe[1])
 	if err != nil {
-		l.release()
 		return err
 	}
-	l.pass()
 	if _, err := io.ReadFull(hears, make([]byte, 1)); err != nil {
 		return errors.New("it has ended; if nobody starts the unit again, what is left of it serves on until it is killed by hand")
 	}
