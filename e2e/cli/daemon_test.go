@@ -123,6 +123,7 @@ func TestDaemonThatCannotStart(t *testing.T) {
 		"no pid directory": {[]string{"--pid-file", "no/where.pid", "--", "sleep"}, 78, "there is no directory"},
 		"wrong flag":       {[]string{"--worker", "3"}, 2, "did you mean --workers"},
 		"nothing to run":   {nil, 2, "there is nothing to run"},
+		"file as command":  {[]string{"web.toml"}, 2, "given as --config web.toml"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

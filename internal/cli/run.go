@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -52,6 +54,9 @@ the others are bound.`,
 		o.Config.Overrides = said
 		if o.File == "" && len(args) == 0 {
 			return usage(cmd, errors.New("there is nothing to run: give --config FILE or a COMMAND"))
+		}
+		if o.File == "" && len(args) == 1 && filepath.Ext(args[0]) == ".toml" {
+			return usage(cmd, fmt.Errorf("%q is no command: a configuration is given as --config %[1]s", args[0]))
 		}
 		if daemonize && !daemon.Is(os.LookupEnv) {
 			return a.background(ctx, cmd)
